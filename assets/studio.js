@@ -1,0 +1,142 @@
+// What the browser does by itself: saving pictures, uploading files, cells of tables, zoom shared by two maps.
+(function () {
+  "use strict";
+
+  const INK = "#1f2933";
+
+  /** The figure as it is on screen, for paper: real vectors instead of WebGL points, on white, in dark ink. */
+  function forPaper(shown) {
+    const data = shown.data.map((trace) => (trace.type === "scattergl" ? { ...trace, type: "scatter" } : trace));
+    const layout = { ...shown.layout, paper_bgcolor: "#ffffff", plot_bgcolor: "#ffffff", autosize: false };
+    layout.font = { ...layout.font, color: INK };
+    return { data, layout, config: { staticPlot: true } };
+  }
+
+  function save(url, name) {
+    const link = document.createElement("a");
+    link.href = url;
+    link.download = name;
+    document.body.appendChild(link);
+    link.click();
+    link.remove();
+  }
+
+  function fileName(graph, format) {
+    const run = new URLSearchParams(window.location.search).get("run");
+    return [run, graph].filter(Boolean).join("-") + "." + format;
+  }
+
+  /** Save a graph as svg or png (four pixels a point: 300 dpi at the size on screen). */
+  async function saveImage() {
+    const { triggered, triggered_id: item } = window.dash_clientside.callback_context;
+    if (!item || !triggered[0].value) return;
+    const { graph, format } = item;
+    const shown = document.getElementById(graph)?.querySelector(".js-plotly-plot");
+    if (!shown?.data) return;
+    const size = { width: shown.offsetWidth, height: shown.offsetHeight };
+    const scale = format === "png" ? 300 / 96 : 1;
+    const url = await window.Plotly.toImage(forPaper(shown), { format, ...size, scale });
+    save(url, fileName(graph, format));
+  }
+
+  /** Give another map the ranges that this one has been moved to. */
+  function followZoom(moved, other) {
+    const target = document.getElementById(other)?.querySelector(".js-plotly-plot");
+    const axes = ["xaxis", "yaxis"];
+    const ranges = axes.map((axis) => [moved?.[axis + ".range[0]"], moved?.[axis + ".range[1]"]]);
+    if (target?.layout && ranges.flat().every((end) => typeof end === "number")) {
+      const differs = axes.some((axis, i) => [0, 1].some((end) => Math.abs(target.layout[axis].range[end] - ranges[i][end]) > 1e-6));
+      if (differs) window.Plotly.relayout(target, { "xaxis.range": ranges[0], "yaxis.range": ranges[1] });
+    }
+  }
+
+  /** Let the address say what is on screen, so that it can be shared; no new entry in the history. */
+  function keepInUrl(values, dropped) {
+    const url = new URL(window.location.href);
+    for (const [name, value] of Object.entries(values)) {
+      if (value) url.searchParams.set(name, value);
+      else url.searchParams.delete(name);
+    }
+    dropped.forEach((name) => url.searchParams.delete(name));
+    window.history.replaceState(window.history.state, "", url);
+  }
+
+  /** Send one file to the server as a stream, with progress; the answer goes into the page's stores. */
+  function upload(file, box) {
+    const bar = box.querySelector(".upload-bar");
+    const words = box.querySelector(".upload-words");
+    const request = new XMLHttpRequest();
+    request.open("POST", "/upload?name=" + encodeURIComponent(file.name));
+    request.upload.onprogress = (event) => {
+      const share = event.lengthComputable ? event.loaded / event.total : 0;
+      bar.style.width = 100 * share + "%";
+      words.textContent = share < 1 ? `Uploading ${file.name}: ${Math.round(100 * share)} %` : `Checking ${file.name}`;
+    };
+    request.onload = () => {
+      bar.style.width = "0";
+      let answer;
+      try { answer = JSON.parse(request.responseText); } catch { answer = { error: "The server gave no clear answer. Try again." }; }
+      words.textContent = answer.error || "";
+      words.classList.toggle("upload-error", Boolean(answer.error));
+      if (answer.ref) window.dash_clientside.set_props("uploaded", { data: answer.ref });
+    };
+    request.onerror = () => {
+      bar.style.width = "0";
+      words.textContent = "The upload broke off. Is the app still running? Try again.";
+      words.classList.add("upload-error");
+    };
+    words.classList.remove("upload-error");
+    request.send(file);
+  }
+
+  function uploadBox(event) {
+    return event.target.closest?.(".upload-box");
+  }
+
+  document.addEventListener("click", (event) => {
+    const box = uploadBox(event);
+    if (!box) return;
+    const chooser = document.createElement("input");
+    chooser.type = "file";
+    chooser.onchange = () => chooser.files.length && upload(chooser.files[0], box);
+    chooser.click();
+  });
+  document.addEventListener("dragover", (event) => {
+    const box = uploadBox(event);
+    if (!box) return;
+    event.preventDefault();
+    box.classList.add("is-over");
+  });
+  document.addEventListener("dragleave", (event) => uploadBox(event)?.classList.remove("is-over"));
+  document.addEventListener("drop", (event) => {
+    const box = uploadBox(event);
+    if (!box) return;
+    event.preventDefault();
+    box.classList.remove("is-over");
+    if (event.dataTransfer.files.length) upload(event.dataTransfer.files[0], box);
+  });
+
+  window.scetm = { saveImage, followZoom, keepInUrl };
+
+  // Cells of tables: links within the app, and states in colour.
+  const cells = (window.dashAgGridComponentFunctions = window.dashAgGridComponentFunctions || {});
+  cells.RunLink = function (props) {
+    return window.React.createElement(
+      "a",
+      {
+        href: props.data.href,
+        onClick: (event) => {
+          if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+          event.preventDefault();
+          window.history.pushState({}, "", props.data.href);
+          window.dispatchEvent(new CustomEvent("_dashprivate_pushstate"));
+        },
+      },
+      props.value
+    );
+  };
+  cells.RunState = function (props) {
+    const state = String(props.value).split(",")[0];
+    return window.React.createElement("span", { className: "state state-" + state }, props.value);
+  };
+})();

@@ -1,0 +1,78 @@
+"""What can cells be coloured by? Columns of obs, topics, genes: the choice, and the frame of a map that follows it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import dash_mantine_components as dmc
+import pandas as pd
+from dash.development.base_component import Component
+
+from pages._shared import studio
+from scetm_core import keys
+from scetm_core.data.expression import gene_expression, search_genes
+from scetm_core.errors import ScetmError
+from scetm_core.figures import umap_frame
+from scetm_core.runs import open_run
+
+if TYPE_CHECKING:
+    import anndata as ad
+
+N_GENES_OFFERED = 30
+
+
+def color_select(component_id: str, *, label: str, data: list[dict[str, Any]], value: str) -> Component:
+    """A searchable choice of what to colour by; genes join as their names are typed."""
+    return dmc.Select(
+        id=component_id,
+        label=label,
+        data=data,
+        value=value,
+        searchable=True,
+        allowDeselect=False,
+        limit=200,
+        placeholder="column, topic or gene",
+        nothingFoundMessage="No column, topic or gene of that name",
+        className="color-select",
+    )
+
+
+def choices(result: ad.AnnData, *, typed: str = "", chosen: str | None = None) -> list[dict[str, Any]]:
+    """Groups of choices for a `color_select`: all columns and topics, and the genes that match what is typed."""
+    columns = list(result.obs.columns)
+    topics = [keys.topic_name(topic) for topic in range(result.obsm[keys.DELTA].shape[1])]
+    taken = {*columns, *topics}
+    genes = search_genes(list(result.var_names), typed, limit=N_GENES_OFFERED) if typed else []
+    if chosen and chosen not in taken and chosen not in genes and chosen in result.var_names:
+        genes = [chosen, *genes]
+    groups = {"Columns": columns, "Topics": topics, "Genes": [gene for gene in genes if gene not in taken]}
+    return [
+        {"group": name, "items": [{"value": item, "label": item.replace("topic_", "topic ")} for item in items]}
+        for name, items in groups.items()
+        if items
+    ]
+
+
+def default_colors(result: ad.AnnData, run_id: str) -> tuple[str, str]:
+    """Batch and label of the run's settings; where there is none, clusters, then counts."""
+    data = open_run(studio.current().runs_folder, run_id).config.data
+    wanted = (data.batch_key, data.label_key, keys.LEIDEN, keys.N_COUNTS)
+    found = [key for key in wanted if key is not None and key in result.obs]
+    return found[0], found[1] if len(found) > 1 else found[0]
+
+
+def colored_frame(run_id: str, color: str) -> pd.DataFrame:
+    """The cells of a run coloured by a column, a topic or a gene.
+
+    Empty, with the reason in `attrs["reason"]`, if a gene's expression cannot be read from the input.
+    """
+    result = studio.load_result(run_id)
+    if color in result.obs or color not in result.var_names:
+        return umap_frame(result, color=color)
+    config = open_run(studio.current().runs_folder, run_id).config
+    try:
+        return umap_frame(result, color=color, values=gene_expression(config.data, color))
+    except ScetmError as error:
+        frame = pd.DataFrame()
+        frame.attrs["reason"] = str(error)
+        return frame

@@ -1,0 +1,156 @@
+"""What surrounds every page? Header, navigation from the page registry, run picker, light and dark."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dash
+import dash_mantine_components as dmc
+from dash import ALL, Input, Output, State, callback, clientside_callback, ctx, dcc, html, no_update
+from dash.development.base_component import Component
+
+from pages._shared import ids, studio
+from scetm_core.runs import list_runs
+
+GROUPS = ("Prepare", "Explore", "Explain", "Judge")  # in the order of the work
+
+BURGER = "nav-burger"
+SHELL = "shell"
+
+THEME = {
+    "primaryColor": "teal",
+    "primaryShade": {"light": 8, "dark": 7},
+    "defaultRadius": "sm",
+    "fontFamily": "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif",
+    "headings": {"fontWeight": "600"},
+    "respectReducedMotion": True,
+}
+
+
+def shell() -> Component:
+    """The whole document around the page container."""
+    return dmc.MantineProvider(
+        [
+            dcc.Location(id=ids.URL, refresh="callback-nav"),
+            html.A("Skip to the page", href="#main", className="skip-link"),
+            dmc.NotificationContainer(id="notifications", position="bottom-right"),
+            dmc.AppShell(
+                [
+                    dmc.AppShellHeader(_header()),
+                    dmc.AppShellNavbar(_navigation(), id=ids.NAV, **{"aria-label": "Pages"}),
+                    dmc.AppShellMain(html.Main(dash.page_container, id="main")),
+                ],
+                id=SHELL,
+                header={"height": 56},
+                navbar={"width": 200, "breakpoint": "sm", "collapsed": {"mobile": True}},
+                padding="lg",
+            ),
+        ],
+        theme=THEME,
+        defaultColorScheme="auto",
+    )
+
+
+def _header() -> Component:
+    return dmc.Group(
+        [
+            dmc.Burger(id=BURGER, size="sm", hiddenFrom="sm", opened=False, **{"aria-label": "Show the navigation"}),
+            dcc.Link(html.Span("scETM Studio"), href="/", className="brand"),
+            dmc.Select(
+                id=ids.RUN_PICKER,
+                data=[],
+                placeholder="No run yet",
+                searchable=True,
+                nothingFoundMessage="No run of that name",
+                className="run-picker",
+                comboboxProps={"width": 380, "position": "bottom-start"},
+                **{"aria-label": "Run"},
+            ),
+            html.Div(className="spacer"),
+            dmc.ColorSchemeToggle(
+                lightIcon=html.Span(className="glyph glyph-sun"),
+                darkIcon=html.Span(className="glyph glyph-moon"),
+                variant="subtle",
+                color="gray",
+                **{"aria-label": "Switch between light and dark"},
+            ),
+        ],
+        h="100%",
+        px="md",
+        gap="sm",
+        wrap="nowrap",
+    )
+
+
+def _navigation() -> Component:
+    pages = sorted(dash.page_registry.values(), key=lambda entry: entry["order"])
+    groups = []
+    for group in GROUPS:
+        links = [
+            dmc.NavLink(id=ids.nav_link(entry["path"]), label=entry["name"], href=entry["path"], active=False)
+            for entry in pages
+            if entry.get("group") == group
+        ]
+        if links:
+            groups.append(html.Div([dmc.Text(group, className="nav-group"), *links], role="group"))
+    return dmc.Stack(groups, gap="md", p="sm")
+
+
+@callback(
+    Output(ids.RUN_PICKER, "data"),
+    Output(ids.RUN_PICKER, "value"),
+    Output({"type": "nav-link", "path": ALL}, "href"),
+    Output({"type": "nav-link", "path": ALL}, "active"),
+    Input(ids.URL, "pathname"),
+    Input(ids.URL, "search"),
+    State({"type": "nav-link", "path": ALL}, "id"),
+)
+def follow_url(
+    pathname: str, search: str | None, links: list[dict[str, str]]
+) -> tuple[list[dict[str, str]], str | None, list[str], list[bool]]:
+    """Show the runs there are, mark the page, and carry the run from page to page."""
+    runs = list_runs(studio.current().runs_folder)
+    options = [{"value": run.id, "label": studio.run_label(run)} for run in runs]
+    asked = run_in(search)
+    known = asked if asked in {run.id for run in runs} else None
+    if known is None and not asked and (shown := studio.find_run(None)) is not None:
+        known = shown.id
+    tail = f"?run={known}" if known and asked else ""
+    hrefs = [link["path"] + (tail if link["path"] not in ("/", "/data", "/train") else "") for link in links]
+    return options, known, hrefs, [link["path"] == pathname for link in links]
+
+
+def run_in(search: str | None) -> str | None:
+    """The run that a URL's query asks for."""
+    from urllib.parse import parse_qs
+
+    return next(iter(parse_qs((search or "").lstrip("?")).get("run", [])), None)
+
+
+@callback(
+    Output(ids.URL, "search"),
+    Output(ids.URL, "pathname"),
+    Input(ids.RUN_PICKER, "value"),
+    State(ids.URL, "search"),
+    State(ids.URL, "pathname"),
+    prevent_initial_call=True,
+)
+def go_to_run(run_id: str | None, search: str | None, pathname: str) -> Any:
+    """Look at another run on the same page; from pages about no run, go to its training."""
+    if not run_id or ctx.triggered_id != ids.RUN_PICKER or run_in(search) == run_id:
+        return no_update, no_update
+    shown = studio.find_run(None)
+    if run_in(search) is None and shown is not None and shown.id == run_id:
+        return no_update, no_update  # the picker only names what is shown already
+    target = "/train" if pathname in ("/", "/data") else pathname
+    return f"?run={run_id}", target
+
+
+clientside_callback(
+    "function (opened) { return {width: 200, breakpoint: 'sm', collapsed: {mobile: !opened}}; }",
+    Output(SHELL, "navbar"),
+    Input(BURGER, "opened"),
+)
+clientside_callback(
+    "function (_) { return false; }", Output(BURGER, "opened"), Input(ids.URL, "pathname"), prevent_initial_call=True
+)

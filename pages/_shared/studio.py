@@ -1,0 +1,127 @@
+"""Which home, runs and files does this server show? Set once by `create_app`, read by the pages."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scetm_core import jobs, keys
+from scetm_core.data.catalog import Catalog
+from scetm_core.errors import RunError
+from scetm_core.runs import Run, list_runs, open_run
+
+if TYPE_CHECKING:
+    import anndata as ad
+
+
+@dataclass(frozen=True, kw_only=True)
+class Studio:
+    """What a server works on."""
+
+    home: Path
+    data_dirs: tuple[Path, ...] = ()
+    n_slots: int = 1  # runs that may train beside each other
+    upload_limit: int = 8 << 30  # bytes
+
+    @property
+    def runs_folder(self) -> Path:
+        """Where the runs are."""
+        return self.home / keys.RUNS_FOLDER
+
+    @property
+    def demo_folder(self) -> Path:
+        """Where the demo data are written to."""
+        return self.home / keys.DEMO_FOLDER
+
+    @property
+    def uploads_folder(self) -> Path:
+        """Where uploaded files go."""
+        return self.home / keys.UPLOADS_FOLDER
+
+    def make_folders(self) -> None:
+        """Create the home.
+
+        Raises
+        ------
+        RunError
+            If it cannot be created or written to.
+        """
+        for folder in (self.runs_folder, self.demo_folder, self.uploads_folder, self.home / keys.CACHE_FOLDER):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise RunError(
+                    f"Cannot create {folder}: {error.strerror}. Choose another folder with --home."
+                ) from error
+
+    def catalog(self) -> Catalog:
+        """The data files that may be shown."""
+        roots = {"demo": self.demo_folder, "uploads": self.uploads_folder}
+        for folder in self.data_dirs:
+            name, count = folder.name or "data", 1
+            while name in roots:
+                count += 1
+                name = f"{folder.name}-{count}"
+            roots[name] = folder
+        return Catalog(roots)
+
+    def ref_of(self, file: Path) -> str:
+        """Name of a file in the catalog: ``"root/path"``."""
+        named = next(name for name, folder in self.catalog().roots.items() if folder == file.resolve().parent)
+        return f"{named}/{file.name}"
+
+
+_current: Studio | None = None
+
+
+def configure(studio: Studio) -> None:
+    """Make `studio` the one the pages show."""
+    global _current
+    studio.make_folders()
+    _current = studio
+
+
+def current() -> Studio:
+    """The studio set by `configure`."""
+    assert _current is not None, "create_app has not been called"
+    return _current
+
+
+def find_run(run_id: str | None) -> Run | None:
+    """The run a page shows: the one asked for, else the newest with a result, else the newest, else none.
+
+    Raises
+    ------
+    RunError
+        If a run is asked for by name and does not exist.
+    """
+    if run_id:
+        return open_run(current().runs_folder, run_id)
+    runs = list_runs(current().runs_folder)
+    return next((run for run in runs if run.has_result), runs[0] if runs else None)
+
+
+def load_result(run_id: str) -> ad.AnnData:
+    """Result of a run, read once per version of the file. Shared between calls: never change it.
+
+    Raises
+    ------
+    RunError
+        If there is no such run, or no result yet.
+    """
+    run = open_run(current().runs_folder, run_id)
+    stamp = run.result_path.stat().st_mtime_ns if run.has_result else 0
+    return _read_result(run.path, stamp)
+
+
+@functools.lru_cache(maxsize=4)
+def _read_result(path: Path, stamp: int) -> ad.AnnData:
+    return Run(path).load_result()
+
+
+def run_label(run: Run) -> str:
+    """A run in a list: its name, its data, where it stands."""
+    config = run.config
+    return f"{config.name} · {Path(config.data.path).stem} · {jobs.state(run)}"

@@ -1,0 +1,72 @@
+"""How does a file get from the browser into the home? As a stream to a route of its own, never through a callback.
+
+The browser sends the raw bytes (assets/upload.js), which are written beside and renamed when whole and readable.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from urllib.parse import urlsplit
+
+import flask
+
+from pages._shared import studio
+from pages._shared.parts import size_in_words
+from scetm_core.data.catalog import safe_upload_name
+from scetm_core.data.describe import describe_dataset
+from scetm_core.errors import DataError
+
+BLOCK = 1 << 20
+SPARE = 200 << 20  # bytes that stay free on the disk
+
+
+def add_route(server: flask.Flask) -> None:
+    """Serve ``POST /upload?name=FILE``: answers JSON with the file's `ref`, or an `error` in words."""
+    server.add_url_rule("/upload", "upload", receive, methods=["POST"])
+
+
+def receive() -> tuple[flask.Response, int]:
+    """Store the request's body as a new upload."""
+    origin = flask.request.headers.get("Origin")
+    if origin is not None and urlsplit(origin).netloc != flask.request.host:
+        return flask.jsonify(error="Uploads are taken from this app's own pages only."), 403
+    try:
+        return flask.jsonify(ref=_store(flask.request.args.get("name", ""))), 200
+    except DataError as error:
+        return flask.jsonify(error=str(error)), 400
+    except OSError as error:
+        return flask.jsonify(error=f"The file could not be stored: {error.strerror or error}."), 507
+
+
+def _store(name: str) -> str:
+    folder, limit = studio.current().uploads_folder, studio.current().upload_limit
+    name = safe_upload_name(name)
+    announced = flask.request.content_length
+    if announced is None or announced <= 0:
+        raise DataError(f"{name} is empty. Choose another file.")
+    if announced > limit:
+        raise DataError(
+            f"{name} has {size_in_words(announced)}; uploads may have {size_in_words(limit)}. "
+            "Put it into a folder and start the app with --data-dir FOLDER instead."
+        )
+    if announced + SPARE > shutil.disk_usage(folder).free:
+        raise DataError(f"There is not enough free disk space for {name} ({size_in_words(announced)}).")
+    target = folder / name
+    if target.exists():
+        raise DataError(f"There is an upload called {name} already. Rename the file, or use the one that is there.")
+    draft = folder / f".{uuid.uuid4().hex}{''.join(target.suffixes[-2:])}"
+    try:
+        received = 0
+        with draft.open("wb") as stream:
+            while block := flask.request.stream.read(BLOCK):
+                stream.write(block)
+                received += len(block)
+        if received != announced:
+            raise DataError(f"{name} arrived incomplete ({received:,} of {announced:,} bytes). Try again.")
+        describe_dataset(draft)  # refuses what is no data set, before it gets a name
+        os.replace(draft, target)
+    finally:
+        draft.unlink(missing_ok=True)
+    return f"uploads/{name}"

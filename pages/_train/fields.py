@@ -1,0 +1,86 @@
+"""How do settings become a form, and a form settings? Both from the config's own declarations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dash_mantine_components as dmc
+from dash.development.base_component import Component
+
+from scetm_core.config import ModelConfig, RunConfig, SettingField, TrainConfig, run_config_from_flat, settings_of
+from scetm_core.errors import ConfigError
+
+FORM_SETTINGS: dict[str, SettingField] = {
+    entry.name: entry for config in (RunConfig, ModelConfig, TrainConfig) for entry in settings_of(config)
+}
+"""The settings of the form by name, without those about the data, whose choices depend on the file."""
+
+INPUT_ORDER = ["label", "input", "error", "description"]
+
+
+def field_id(name: str) -> dict[str, str]:
+    """Id of the field of a setting; its content is in `value`, of a switch in `checked`."""
+    kind = "switch" if FORM_SETTINGS[name].type is bool else "setting"
+    return {"type": kind, "name": name}
+
+
+def field(name: str) -> Component:
+    """The form field of a setting, with its meaning and range beneath its label."""
+    entry = FORM_SETTINGS[name]
+    shown = entry.setting
+    if entry.type is bool:
+        return dmc.Switch(id=field_id(name), label=shown.label, description=shown.help, checked=entry.default)
+    common: dict[str, Any] = {
+        "id": field_id(name),
+        "label": shown.label,
+        "description": shown.help,
+        "inputWrapperOrder": INPUT_ORDER,
+    }
+    if shown.choices:
+        return dmc.Select(**common, data=list(shown.choices), value=entry.default, allowDeselect=False)
+    if entry.type is int:
+        return dmc.NumberInput(
+            **common, value=entry.default, allowDecimal=False, clampBehavior="none", thousandSeparator=","
+        )
+    return dmc.TextInput(**common, value=_shown_value(entry, entry.default), debounce=300)
+
+
+def values_for(preset: Mapping[str, Any], names: Sequence[str]) -> list[Any]:
+    """What the fields of some settings show under a preset: its values, else the defaults."""
+    return [_shown_value(FORM_SETTINGS[name], preset.get(name, FORM_SETTINGS[name].default)) for name in names]
+
+
+def _shown_value(entry: SettingField, value: Any) -> Any:
+    return f"{value:.6g}" if entry.type is float else value
+
+
+def read_fields(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
+    """Values of settings as typed into their fields.
+
+    Raises
+    ------
+    ConfigError
+        If a number is none; `field` names the setting.
+    """
+    settings: dict[str, Any] = {}
+    for name, value in zip(names, values, strict=True):
+        entry = FORM_SETTINGS[name]
+        if value is None or value == "":
+            raise ConfigError(f"{entry.setting.label} is empty. Fill it in.", field=name)
+        try:
+            settings[name] = entry.type(value) if entry.type in (int, float) else value
+        except ValueError as error:
+            raise ConfigError(f"{entry.setting.label} must be a number, got {value!r}.", field=name) from error
+    return settings
+
+
+def build_config(settings: Mapping[str, Any], data: Mapping[str, Any]) -> RunConfig:
+    """The `RunConfig` of a filled-in form.
+
+    Raises
+    ------
+    ConfigError
+        With `field` naming the setting whose field shows the message.
+    """
+    return run_config_from_flat({**settings, **{name: value or None for name, value in data.items()}})

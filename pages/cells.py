@@ -1,0 +1,153 @@
+"""Where does each cell sit? Two linked maps of the same cells, each coloured by a column, a topic or a gene."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dash
+import dash_mantine_components as dmc
+import plotly.graph_objects as go
+from dash import Input, Output, State, callback, clientside_callback, dcc, html, no_update
+from dash.development.base_component import Component
+
+from pages._shared import colors, ids, studio
+from pages._shared.export import csv_button, csv_download
+from pages._shared.parts import figure_card, no_run_state, notice, page
+from scetm_core import keys
+from scetm_core.errors import RunError
+from scetm_core.figures import plot_umap
+
+dash.register_page(__name__, path="/cells", name="Cells", title="Cells · scETM Studio", order=40, group="Explore")
+
+UMAP = "cells-umap"
+UMAP_BESIDE = "cells-umap-beside"
+COLOR = "cells-color"
+COLOR_BESIDE = "cells-color-beside"
+SIZE = "cells-point-size"
+LABELS = "cells-labels"
+
+MAPS = ((UMAP, COLOR), (UMAP_BESIDE, COLOR_BESIDE))
+HOW_TO_READ = (
+    "Each point is a cell; cells with similar topics lie close together. Distances between far-apart groups mean "
+    "little. In a good integration, batches mix and cell types keep apart. Click a name in the legend to hide it, "
+    "double-click to see it alone; the wheel zooms both maps, a double click on a map goes back."
+)
+
+
+def layout(
+    run: str | None = None, color: str | None = None, beside: str | None = None, topic: str | None = None, **_: str
+) -> Component:
+    """The page; `topic=7` is short for `color=topic_7`."""
+    question = "Where does each cell sit in topic space?"
+    try:
+        shown = studio.find_run(run)
+        if shown is None or not shown.has_result:
+            return page("Cells", question, no_run_state())
+        result = studio.load_result(shown.id)
+    except RunError as error:
+        return page("Cells", question, notice(str(error)))
+    first, second = colors.default_colors(result, shown.id)
+    if topic is not None:
+        color = color or keys.topic_name(int(topic)) if topic.isdecimal() else color
+    chosen = {COLOR: color or first, COLOR_BESIDE: beside or second}
+    offered = {name: colors.choices(result, chosen=value) for name, value in chosen.items()}
+    selects = {
+        COLOR: colors.color_select(COLOR, label="Colour by", data=offered[COLOR], value=chosen[COLOR]),
+        COLOR_BESIDE: colors.color_select(
+            COLOR_BESIDE, label="Beside it, colour by", data=offered[COLOR_BESIDE], value=chosen[COLOR_BESIDE]
+        ),
+    }
+    return page(
+        "Cells",
+        question,
+        dcc.Store(id=ids.ACTIVE_RUN, data=shown.id),
+        _controls(result.n_obs),
+        html.Div(
+            [
+                figure_card(graph, title=selects[select], how_to_read=HOW_TO_READ, height=640, is_map=True)
+                for graph, select in MAPS
+            ],
+            className="two-columns",
+        ),
+    )
+
+
+def _controls(n_cells: int) -> Component:
+    return dmc.Group(
+        [
+            dmc.Text(f"{n_cells:,} cells, all of them shown", size="sm", c="dimmed", className="numbers"),
+            dmc.Group(
+                [
+                    dmc.Text("Point size", size="sm", id="cells-size-label"),
+                    dmc.Slider(
+                        id=SIZE, min=1, max=12, step=0.5, value=None, w=140, size="sm", label=None,
+                        **{"aria-label": "Point size"},
+                    ),
+                ],
+                gap="xs",
+            ),
+            dmc.Switch(id=LABELS, label="Names on the map", checked=True, size="sm"),
+        ],
+        gap="xl",
+    )  # fmt: skip
+
+
+def draw_map(run_id: str, color: str, size: float | None, labels: bool) -> go.Figure:
+    """One map of the cells."""
+    frame = colors.colored_frame(run_id, color)
+    return plot_umap(frame, point_size=size, labels=labels)
+
+
+def offer_colors(typed: str | None, chosen: str | None, run_id: str) -> Any:
+    """Offer the genes that match what is being typed."""
+    if not typed or typed == (chosen or "").replace("topic_", "topic "):
+        return no_update
+    return colors.choices(studio.load_result(run_id), typed=typed, chosen=chosen)
+
+
+def download_cells(n_clicks: int | None, run_id: str, color: str) -> Any:
+    """The cells on the map as CSV: name, position, value."""
+    if not n_clicks:
+        return no_update
+    frame = colors.colored_frame(run_id, color)
+    table = frame.rename(columns={"x": "umap_1", "y": "umap_2", "color": color})[["cell", "umap_1", "umap_2", color]]
+    return dcc.send_data_frame(table.to_csv, f"{run_id}-cells-{color}.csv", index=False)
+
+
+for _graph, _select in MAPS:
+    callback(
+        Output(_graph, "figure"),
+        Input(ids.ACTIVE_RUN, "data"),
+        Input(_select, "value"),
+        Input(SIZE, "value"),
+        Input(LABELS, "checked"),
+    )(draw_map)
+    callback(
+        Output(_select, "data"),
+        Input(_select, "searchValue"),
+        State(_select, "value"),
+        State(ids.ACTIVE_RUN, "data"),
+        prevent_initial_call=True,
+    )(offer_colors)
+    callback(
+        Output(csv_download(_graph), "data"),
+        Input(csv_button(_graph), "n_clicks"),
+        State(ids.ACTIVE_RUN, "data"),
+        State(_select, "value"),
+        prevent_initial_call=True,
+    )(download_cells)
+
+for _from, _to in ((UMAP, UMAP_BESIDE), (UMAP_BESIDE, UMAP)):
+    clientside_callback(
+        f"function (moved) {{ window.scetm.followZoom(moved, '{_to}'); }}",
+        Input(_from, "relayoutData"),
+        prevent_initial_call=True,
+    )
+
+clientside_callback(
+    "function (color, beside, run) { window.scetm.keepInUrl({run: run, color: color, beside: beside}, ['topic']); }",
+    Input(COLOR, "value"),
+    Input(COLOR_BESIDE, "value"),
+    State(ids.ACTIVE_RUN, "data"),
+    prevent_initial_call=True,
+)

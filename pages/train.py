@@ -1,0 +1,28 @@
+"""How do I train a model, and how is it going? A form without a run in the URL; with one, its live view."""
+
+from __future__ import annotations
+
+import dash
+from dash.development.base_component import Component
+
+from pages._shared import studio
+from pages._shared.parts import link_button, notice, page
+from pages._train import form, live
+from scetm_core.errors import RunError
+from scetm_core.runs import open_run
+
+dash.register_page(__name__, path="/train", name="Train", title="Train · scETM Studio", order=20, group="Prepare")
+
+QUESTION = "Which settings, and is it learning?"
+
+
+def layout(run: str | None = None, file: str | None = None, **_: str) -> Component:
+    """The form, or the live view of a run."""
+    if run is None:
+        return page("Train", QUESTION, form.layout(file))
+    new = link_button("New run", "/train", variant="default")
+    try:
+        shown = open_run(studio.current().runs_folder, run)
+        return page("Train", QUESTION, live.layout(shown), actions=[*live.buttons(shown), new])
+    except RunError as error:
+        return page("Train", QUESTION, notice(str(error)), actions=[new])

@@ -1,0 +1,260 @@
+"""Command line: ``python -m scetm_core COMMAND``. A thin layer over the functions of the package.
+
+Exit status: 0 done, 1 error (one clear line on stderr), 2 wrong usage, 130 cancelled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scetm_core.config import PRESETS, SECTIONS, DataConfig, RunConfig, SettingField, run_config_from_flat, settings_of
+from scetm_core.errors import ConfigError, ScetmError
+
+if TYPE_CHECKING:
+    import anndata as ad
+
+    from scetm_core.runs import Run, Status
+
+CANCELLED = 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = argparse.ArgumentParser(prog="python -m scetm_core", description="scETM on the command line.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="write the demo data sets as .h5ad, and gene sets")
+    demo.add_argument("--out", type=Path, required=True, help="folder to write to")
+    demo.set_defaults(run=run_demo)
+
+    simulate = commands.add_parser("simulate", help="draw counts from the model itself, with the truth beside them")
+    simulate.add_argument("--out", type=Path, required=True, help="the .h5ad to write")
+    for name, default in (("n-cells", 2000), ("n-genes", 1000), ("n-topics", 10), ("n-batches", 2), ("seed", 0)):
+        simulate.add_argument(f"--{name}", type=int, default=default)
+    simulate.set_defaults(run=run_simulate)
+
+    check = commands.add_parser("check", help="can this file be trained on? The pre-flight report")
+    _add_settings(check, {"data": DataConfig})
+    check.add_argument("--json", action="store_true", help="print the report as JSON")
+    check.set_defaults(run=run_check)
+
+    train = commands.add_parser("train", help="a whole run, from counts to scored topics")
+    train.add_argument("--out", type=Path, required=True, help="folder of the run")
+    train.add_argument("--preset", choices=sorted(PRESETS), help="settings to start from; options given here win")
+    train.add_argument("--resume", action="store_true", help="continue the run in --out from its last checkpoint")
+    _add_settings(train, {"run": RunConfig, **SECTIONS})
+    train.set_defaults(run=run_train)
+
+    evaluate = commands.add_parser("evaluate", help="scores of a run, or of any embedding in an .h5ad, as JSON")
+    evaluate.add_argument("target", type=Path, metavar="RUN_DIR_OR_H5AD")
+    evaluate.add_argument("--use-rep", default="delta", help="obsm slot to score (default: delta)")
+    evaluate.add_argument("--batch-key", help="column of obs; a run knows its own")
+    evaluate.add_argument("--label-key", help="column of obs; a run knows its own")
+    evaluate.set_defaults(run=run_evaluate)
+    return parser
+
+
+def _add_settings(parser: argparse.ArgumentParser, sections: dict[str, type]) -> None:
+    """Offer every setting of some configs as an option named after it; the input file is the one positional."""
+    parser.add_argument("path", metavar="DATA", help="the input file or folder")
+    for section, config in sections.items():
+        group = parser.add_argument_group(f"{section} settings")
+        for entry in settings_of(config):
+            if entry.name != "path":
+                _add_setting(group, entry)
+
+
+def _add_setting(group: argparse._ArgumentGroup, entry: SettingField) -> None:
+    shown, flag = entry.setting, entry.name.replace("_", "-")
+    text = f"{shown.help} {shown.range_in_words()}".replace("%", "%%").strip()
+    if entry.type is bool and entry.default:
+        group.add_argument(f"--no-{flag}", dest=entry.name, action="store_false", default=None, help=f"not: {text}")
+    elif entry.type is bool:
+        group.add_argument(f"--{flag}", dest=entry.name, action="store_true", default=None, help=text)
+    else:
+        group.add_argument(
+            f"--{flag}", dest=entry.name, type=entry.type, choices=shown.choices or None,
+            help=f"{text} (default: {entry.default})",
+        )  # fmt: skip
+
+
+def _given_settings(options: argparse.Namespace, sections: list[type]) -> dict[str, Any]:
+    names = [entry.name for config in sections for entry in settings_of(config)]
+    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+
+
+def run_demo(options: argparse.Namespace) -> int:
+    """Write the demo data."""
+    from scetm_core.data.demo import write_demo
+
+    for name, path in write_demo(options.out).items():
+        print(f"{name}: {path}")
+    return 0
+
+
+def run_simulate(options: argparse.Namespace) -> int:
+    """Write simulated data."""
+    from scetm_core.data import simulate
+
+    data = simulate(
+        n_cells=options.n_cells, n_genes=options.n_genes, n_topics=options.n_topics, n_batches=options.n_batches,
+        seed=options.seed,
+    )  # fmt: skip
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    data.write_h5ad(options.out)
+    print(f"{options.out}: {data.n_obs:,} cells, {data.n_vars:,} genes")
+    return 0
+
+
+def run_check(options: argparse.Namespace) -> int:
+    """Print the pre-flight report; exit status 1 if the data cannot be trained on."""
+    from scetm_core.data import check_dataset
+
+    report = check_dataset(DataConfig(**_given_settings(options, [DataConfig])))
+    if options.json:
+        print(json.dumps(report.to_dict(), indent=2))
+    else:
+        print(f"{report.n_cells:,} cells, {report.n_genes:,} genes, {report.n_nonzero:,} counts that are not zero")
+        for finding in report.findings:
+            print(f"  {finding.level:8}{finding.topic}: {finding.message} {finding.advice}".rstrip())
+    if not report.ok:
+        print(f"error: {options.path} cannot be trained on as it is; see the report.", file=sys.stderr)
+    return 0 if report.ok else 1
+
+
+def run_train(options: argparse.Namespace) -> int:
+    """Run the whole analysis in the foreground, with a progress bar on a terminal. Ctrl-C keeps what is done."""
+    from scetm_core.runs import Run
+    from scetm_core.worker import run_analysis
+
+    preset = dict(PRESETS[options.preset].values) if options.preset else {}
+    given = _given_settings(options, [RunConfig, *SECTIONS.values()])
+    given["path"] = str(Path(options.path).resolve())
+    config = run_config_from_flat({"name": options.out.name, **preset, **given})
+    if options.resume and options.out.exists():
+        run = _run_to_resume(options, {**preset, **given})
+    else:
+        run = Run.create(options.out, config)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", filename=run.log_path)
+    logging.getLogger("scetm").setLevel(logging.INFO)
+
+    def stop_at_next_step(*_: object) -> None:
+        run.request_cancel()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    signal.signal(signal.SIGINT, stop_at_next_step)
+    with _ProgressBar(run.config.train.max_steps) as bar:
+        state = run_analysis(run, on_change=bar.show)
+    if state == "done":
+        print(json.dumps(run.evaluation(), indent=2))
+        return 0
+    print(f"{'cancelled' if state == 'cancelled' else 'error'}: {run.status().message}", file=sys.stderr)
+    return CANCELLED if state == "cancelled" else 1
+
+
+def _run_to_resume(options: argparse.Namespace, given: dict[str, Any]) -> Run:
+    """The run in --out, ready to go on; its settings are its own, so others must not be given beside."""
+    from scetm_core.runs import Run
+
+    run = Run(options.out)
+    own = run.config.to_dict()
+    flat = {**own, **own["data"], **own["model"], **own["train"]}
+    if changed := sorted(name for name, value in given.items() if flat[name] != value):
+        raise ConfigError(
+            f"The run in {options.out} has other settings: {', '.join(changed)}. A run keeps its settings; "
+            "leave these options out to resume, or train into a new folder."
+        )
+    run.clear_cancel()
+    return run
+
+
+class _ProgressBar:
+    """Steps done, pace and time left on stderr; nothing where that is no terminal."""
+
+    def __init__(self, max_steps: int) -> None:
+        from tqdm import tqdm
+
+        self.bar = tqdm(total=max_steps, unit="step", disable=None, file=sys.stderr)
+
+    def __enter__(self) -> _ProgressBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+    def show(self, status: Status) -> None:
+        """Move to where the run stands."""
+        self.bar.set_description(status.stage)
+        self.bar.update(status.step - self.bar.n)
+
+
+def run_evaluate(options: argparse.Namespace) -> int:
+    """Score an embedding: neighbours, Leiden at the paper's resolutions, then every metric."""
+    from scetm_core.embedding import FIXED_RESOLUTION, embed
+    from scetm_core.errors import DataError
+    from scetm_core.files import scores_as_json
+    from scetm_core.metrics.evaluate import evaluate
+
+    result, run = _load_scored(options.target)
+    data = run.config.data if run else DataConfig()
+    columns = {}
+    for name, key in (
+        ("labels", options.label_key or data.label_key), ("batches", options.batch_key or data.batch_key)
+    ):  # fmt: skip
+        if key and key not in result.obs:
+            raise DataError(f"obs has no column {key!r}; found: {list(result.obs.columns)}.")
+        columns[name] = result.obs[key] if key else None
+    if options.use_rep not in result.obsm:
+        raise DataError(f"obsm has no {options.use_rep!r}; found: {list(result.obsm)}.")
+    scores = evaluate(
+        result.obsm[options.use_rep],
+        clusters_by_resolution=embed(result, use_rep=options.use_rep, umap=False),
+        fixed_resolution=FIXED_RESOLUTION,
+        **columns,
+    )
+    scores["test_nll"] = run.evaluation().get("test_nll") if run else None
+    print(scores_as_json(scores))
+    return 0
+
+
+def _load_scored(target: Path) -> tuple[ad.AnnData, Run | None]:
+    import anndata as ad
+
+    from scetm_core.errors import DataError
+    from scetm_core.runs import Run
+
+    if target.is_dir():
+        run = Run(target)
+        return run.load_result(), run
+    if not target.is_file():
+        raise DataError(f"There is no file {target}.")
+    try:
+        return ad.read_h5ad(target), None
+    except Exception as error:  # anndata and h5py raise many kinds for a damaged file
+        raise DataError(f"{target} cannot be read as .h5ad ({error}).") from error
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse, run, and turn errors into one line on stderr."""
+    options = build_parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except ScetmError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"error: {error.filename or ''} {error.strerror or error}".replace("  ", " "), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("cancelled", file=sys.stderr)
+        return CANCELLED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

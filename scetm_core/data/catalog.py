@@ -1,0 +1,152 @@
+"""Which files may the app show? Named root folders, and nothing outside them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from scetm_core.data.formats import HDF5_ENDINGS, TABLE_ENDINGS
+from scetm_core.data.tenx import matrix_file
+from scetm_core.errors import DataError
+
+MAX_DEPTH = 3
+MAX_FILES = 2000
+_MAX_ENTRIES = 50_000  # folder entries looked at per root
+UPLOAD_ENDINGS = (*HDF5_ENDINGS, *TABLE_ENDINGS)
+_UPLOAD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._()+=@,-]{0,199}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetFile:
+    """One input that can be chosen.
+
+    Attributes
+    ----------
+    ref
+        ``"root/relative/path"``: what a URL or a form holds instead of a path of the machine.
+    size
+        Bytes; of a folder, of its files.
+    modified
+        Seconds since 1970.
+    """
+
+    ref: str
+    name: str
+    root: str
+    size: int
+    modified: float
+
+
+class Catalog:
+    """The inputs under some named folders.
+
+    Parameters
+    ----------
+    roots
+        Name -> folder, e.g. ``{"demo": home / "demo"}``. A folder that does not exist (yet) shows no files.
+
+    Raises
+    ------
+    DataError
+        If a name is empty or holds a slash.
+    """
+
+    def __init__(self, roots: Mapping[str, Path]) -> None:
+        for name in roots:
+            if not name or "/" in name or "\\" in name or name.startswith("."):
+                raise DataError(f"{name!r} cannot name a data folder. Use letters and digits.")
+        self.roots = {name: Path(folder).expanduser().resolve() for name, folder in roots.items()}
+
+    def files(self) -> list[DatasetFile]:
+        """All readable inputs, root by root, by name; at most `MAX_FILES`, `MAX_DEPTH` folders deep.
+
+        A .zarr and a 10x folder are one entry. Hidden files and links that leave the root are passed over.
+        """
+        found: list[DatasetFile] = []
+        for root, folder in self.roots.items():
+            budget = [_MAX_ENTRIES]
+            for path in _inputs(folder, folder, MAX_DEPTH, budget):
+                if len(found) >= MAX_FILES:
+                    return found
+                size, modified = _size_and_time(path)
+                relative = path.relative_to(folder).as_posix()
+                found.append(
+                    DatasetFile(ref=f"{root}/{relative}", name=path.name, root=root, size=size, modified=modified)
+                )
+        return found
+
+    def resolve(self, ref: str) -> Path:
+        """The path behind a `ref`.
+
+        Raises
+        ------
+        DataError
+            If it leads outside its root (``..``, an absolute path, a link), names no root, or nothing is there.
+        """
+        root, _, relative = ref.partition("/")
+        parts = relative.split("/")
+        if root not in self.roots:
+            raise DataError(f"There is no data folder called {root[:80]!r}; known: {list(self.roots)}.")
+        if "\0" in ref or "\\" in ref or any(part in ("", ".", "..") for part in parts):
+            raise DataError(f"{ref[:200]!r} leads outside the data folder. Pick a file from the list.")
+        folder = self.roots[root]
+        path = folder.joinpath(*parts)
+        try:
+            inside, there = _is_inside(path, folder), path.exists()
+        except OSError as error:  # a name too long, a loop of links
+            raise DataError(f"{ref[:200]!r} cannot be looked up: {error.strerror}.") from error
+        if not inside:
+            raise DataError(f"{ref[:200]!r} leads outside the data folder. Pick a file from the list.")
+        if not there:
+            raise DataError(f"There is no file {ref[:200]!r}. It may have been moved or deleted.")
+        return path
+
+
+def safe_upload_name(name: str) -> str:
+    """The name, if an uploaded file may be stored under it.
+
+    Raises
+    ------
+    DataError
+        If it is more than a plain file name, or its ending is not one that can be read.
+    """
+    if not _UPLOAD_NAME.fullmatch(name) or ".." in name:
+        raise DataError(f"{name[:200]!r} cannot be a file name here. Use letters, digits, spaces, dots and dashes.")
+    if not name.lower().endswith(UPLOAD_ENDINGS):
+        raise DataError(f"{name[:200]!r} has an ending that cannot be read. Allowed: {', '.join(UPLOAD_ENDINGS)}.")
+    return name
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder)
+
+
+def _inputs(folder: Path, root: Path, depth: int, budget: list[int]) -> Iterator[Path]:
+    """Readable inputs under a folder, in the order of their names."""
+    try:
+        names = sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return  # shown as empty: the folder of uploads is made with the first upload
+    for name in names:
+        budget[0] -= 1
+        path = folder / name
+        if budget[0] < 0 or name.startswith(".") or not _is_inside(path, root):
+            continue
+        if path.is_dir():
+            if name.lower().endswith(".zarr") or matrix_file(path):
+                yield path
+            elif depth > 1 and not path.is_symlink():
+                yield from _inputs(path, root, depth - 1, budget)
+        elif path.is_file() and name.lower().endswith(UPLOAD_ENDINGS):
+            yield path
+
+
+def _size_and_time(path: Path) -> tuple[int, float]:
+    about = path.stat()
+    if not path.is_dir():
+        return about.st_size, about.st_mtime
+    sizes = [entry.stat().st_size for entry in path.rglob("*") if entry.is_file() and not entry.is_symlink()]
+    return sum(sizes), about.st_mtime

@@ -1,0 +1,207 @@
+"""What is in an AnnData file? Reads single elements of an open .h5ad or .zarr, never the whole.
+
+Files of others are not trusted: links and storage outside the file are refused, and so is pickled zarr data.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import warnings
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from scetm_core import keys
+from scetm_core.data.matrix import MAX_BLOCK, StoredMatrix, ValueTally
+from scetm_core.errors import DataError
+
+X = "X"
+_COLOR = re.compile(r"#[0-9a-fA-F]{3,8}|[a-zA-Z]{3,25}")
+
+
+class AnnDataStore:
+    """An open AnnData file.
+
+    Parameters
+    ----------
+    root
+        h5py file or zarr group.
+    """
+
+    def __init__(self, root: Any) -> None:
+        self.root = root
+        if "obs" not in root or "var" not in root:
+            raise DataError(f"It holds no AnnData: obs or var is missing; found: {sorted(root.keys())}.")
+
+    def sources(self) -> list[str]:
+        """Where counts may be: ``"X"``, layer names, ``"raw"``."""
+        layers = [str(name) for name in self.root["layers"]] if "layers" in self.root else []
+        has_raw = "raw.X" in self.root or ("raw" in self.root and "X" in self.root["raw"])
+        return [*([X] if X in self.root else []), *layers, *([keys.RAW] if has_raw and keys.RAW not in layers else [])]
+
+    def source(self, layer: str | None) -> str:
+        """The source that a `DataConfig.layer` means.
+
+        Raises
+        ------
+        DataError
+            If there is none such.
+        """
+        wanted, found = layer or X, self.sources()
+        if wanted in found:
+            return wanted
+        others = [name for name in found if name != X]
+        if wanted == X:
+            raise DataError(f"There is no X. Pick a layer with counts; found: {others}.")
+        raise DataError(f"There is no layer {wanted!r}. Pick one that exists, or none for X; found: {found}.")
+
+    def matrix(self, source: str) -> StoredMatrix:
+        """The counts of a source, still on disk."""
+        return _stored_matrix(self._matrix_node(source))
+
+    def _has_raw(self) -> bool:
+        return "raw" in self.root or "raw.X" in self.root
+
+    def _matrix_node(self, source: str) -> Any:
+        if source == X and X in self.root:
+            return _checked(self.root, X)
+        if source == keys.RAW and self._has_raw():
+            return _checked(self.root, "raw.X") if "raw.X" in self.root else _checked(self.root["raw"], "X")
+        return _checked(self.root["layers"], source)
+
+    def shape(self, source: str) -> tuple[int, int]:
+        """(n_cells, n_genes) of a source, from its description alone."""
+        return _shape(self._matrix_node(source))
+
+    def obs(self) -> pd.DataFrame:
+        """The cell table."""
+        return self._frame(self.root, "obs")
+
+    def var(self, source: str) -> pd.DataFrame:
+        """The gene table that belongs to a source: raw has its own."""
+        if source == keys.RAW and self._has_raw():
+            return self._frame(self.root, "raw.var") if "raw.var" in self.root else self._frame(self.root["raw"], "var")
+        return self._frame(self.root, "var")
+
+    def _frame(self, parent: Any, name: str) -> pd.DataFrame:
+        from anndata.io import read_elem
+
+        node = _checked(parent, name)
+        if not hasattr(node, "keys"):
+            return _frame_of_old_file(node[()], self.root.get("uns", {}))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # remarks about the age of the file's format
+            return cast("pd.DataFrame", read_elem(node))
+
+    def obsm(self) -> list[str]:
+        """Names of the embeddings present."""
+        node = self.root.get("obsm", {})
+        return [str(name) for name in node] if hasattr(node, "keys") else []
+
+    def colors(self, obs: pd.DataFrame) -> dict[str, dict[str, str]]:
+        """Colour per category, for each categorical column that has valid ones in uns."""
+        from anndata.io import read_elem
+
+        found: dict[str, dict[str, str]] = {}
+        uns = self.root.get("uns", {})
+        for column in obs.columns:
+            name = f"{column}_colors"
+            if not isinstance(obs[column].dtype, pd.CategoricalDtype) or not hasattr(uns, "keys") or name not in uns:
+                continue
+            node, categories = _checked(uns, name), [str(entry) for entry in obs[column].cat.categories]
+            colors = [str(entry) for entry in np.atleast_1d(read_elem(node))] if not hasattr(node, "keys") else []
+            if len(colors) >= len(categories) and all(_COLOR.fullmatch(color) for color in colors):
+                found[str(column)] = dict(zip(categories, colors, strict=False))
+        return found
+
+    def sources_with_counts(self, *, without: str) -> list[str]:
+        """Sources whose first values are counts, to suggest one by name."""
+        found = []
+        for source in self.sources():
+            tally = ValueTally()
+            if source != without:
+                for block in self.matrix(source).blocks(max_values=min(MAX_BLOCK, 200_000)):
+                    tally.add(block.values)
+                    break
+            if tally.n_values and not tally.problem():
+                found.append(source)
+        return found
+
+
+def _stored_matrix(node: Any) -> StoredMatrix:
+    """View of an h5py or zarr node with counts."""
+    shape = _shape(node)
+    if not hasattr(node, "keys"):
+        return StoredMatrix(layout="dense", shape=shape, data=node)
+    layout = str(node.attrs.get("encoding-type", node.attrs.get("h5sparse_format", "")))[:3]
+    if layout not in ("csr", "csc"):
+        raise DataError(f"The counts are stored as {layout or 'something unknown'!r}. Save them as CSR, CSC or dense.")
+    return StoredMatrix(
+        layout=layout, shape=shape, data=node["data"], indices=node["indices"], indptr=np.asarray(node["indptr"][:])
+    )
+
+
+def _shape(node: Any) -> tuple[int, int]:
+    stored = node.attrs.get("shape", node.attrs.get("h5sparse_shape")) if hasattr(node, "keys") else node.shape
+    if stored is None or len(stored) != 2:
+        raise DataError("The counts are no table of cells and genes. Save them as CSR, CSC or dense.")
+    return int(stored[0]), int(stored[1])
+
+
+def _checked(parent: Any, name: str) -> Any:
+    """A node of an open file, refused if it or anything in it lives outside the file."""
+    if hasattr(parent, "id"):  # h5py; zarr knows no links
+        _refuse_links(parent, name)
+    return parent[name]
+
+
+def _refuse_links(parent: Any, name: str) -> None:
+    import h5py
+
+    outside = not isinstance(parent.get(name, getlink=True), h5py.HardLink)
+    node = None if outside else parent[name]
+    if isinstance(node, h5py.Dataset):
+        outside = bool(node.external) or node.is_virtual
+    if outside:
+        raise DataError(
+            f"{name!r} is a link or is stored outside the file. Copy the file so that it holds its own data."
+        )
+    if isinstance(node, h5py.Group):
+        for child in node:
+            _refuse_links(node, child)
+
+
+def _frame_of_old_file(table: Any, uns: Any) -> pd.DataFrame:
+    """Cell or gene table of anndata before 0.7: one compound array, its categories apart in uns."""
+    columns = {name: table[name] for name in table.dtype.names or ()}
+    if not columns:
+        raise DataError("obs or var is no table. Open the file with the version that wrote it and save it again.")
+    for name, values in columns.items():
+        if values.dtype.kind in "SO":
+            columns[name] = np.array([v.decode() if isinstance(v, bytes) else v for v in values], dtype=object)
+        if f"{name}_categories" in uns:
+            categories = [v.decode() if isinstance(v, bytes) else v for v in uns[f"{name}_categories"][()]]
+            columns[name] = pd.Categorical.from_codes(values, categories=pd.Index(categories, dtype=object))
+    first = next(name for name in ("index", "_index", *columns) if name in columns)
+    return pd.DataFrame(columns).set_index(first)
+
+
+def refuse_pickled_zarr(path: Path) -> None:
+    """Refuse a zarr folder of which any array is stored with pickle: reading it would run foreign code.
+
+    Raises
+    ------
+    DataError
+        Naming the array.
+    """
+    for folder, _, files in os.walk(path):
+        for name in {".zarray", ".zmetadata", "zarr.json"}.intersection(files):
+            described = json.loads((Path(folder) / name).read_text(encoding="utf-8"))
+            if '"pickle"' in json.dumps(described):
+                raise DataError(
+                    f"{Path(folder).name!r} is stored with pickle, which is unsafe to read. Save it as text."
+                )

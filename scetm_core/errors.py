@@ -1,0 +1,45 @@
+"""What can go wrong, and how is it said?
+
+Every error a user can cause derives from `ScetmError`, and its text says where, what and what to do, so a page
+or a terminal can show it as it is::
+
+    ScetmError
+    ├── DataError        the input file or its counts cannot be used
+    ├── ConfigError      a setting is out of range, unknown or contradictory
+    ├── TrainingError    training could not go on (non-finite loss, no memory)
+    └── RunError         a run folder is missing, busy, damaged or cannot be written
+
+Anything else that escapes is a defect of this package.
+"""
+
+from __future__ import annotations
+
+
+class ScetmError(Exception):
+    """Base of all errors meant for the user's eyes."""
+
+
+class DataError(ScetmError):
+    """The input cannot be read, or holds values the model cannot use."""
+
+
+class ConfigError(ScetmError, ValueError):
+    """A setting is out of range, unknown, or contradicts another.
+
+    Attributes
+    ----------
+    field
+        Name of the offending setting (`"n_topics"`), so that a form can show the message beside it; empty if none.
+    """
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class TrainingError(ScetmError):
+    """Training cannot go on."""
+
+
+class RunError(ScetmError):
+    """A run folder is missing, busy, damaged, or cannot be written."""

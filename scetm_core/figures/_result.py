@@ -1,0 +1,55 @@
+"""What can a figure read out of a result? Topics by name, and frames that say why they are empty."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from scetm_core import keys
+
+if TYPE_CHECKING:
+    import anndata as ad
+
+_TOPIC = re.compile(r"topic_(\d+)")
+
+
+def empty_frame(reason: str) -> pd.DataFrame:
+    """A frame of nothing; `plot_x` shows its reason."""
+    frame = pd.DataFrame()
+    frame.attrs["reason"] = reason
+    return frame
+
+
+def reason_of(frame: pd.DataFrame) -> str:
+    """Why a frame is empty."""
+    return str(frame.attrs.get("reason", "There is nothing to show here."))
+
+
+def topic_number(name: str) -> int | None:
+    """7 for "topic_7", None for anything else."""
+    match = _TOPIC.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def topic_values(result: ad.AnnData, use_rep: str) -> pd.DataFrame:
+    """A slot of obsm as cells x topics; empty, with the reason, if there is none."""
+    if use_rep not in result.obsm:
+        return empty_frame(f"This result has no {use_rep} of its cells. Train a model first.")
+    values = np.asarray(result.obsm[use_rep])
+    return pd.DataFrame(values, index=result.obs_names, columns=topic_names(values.shape[1]), copy=False)
+
+
+def gene_weights(result: ad.AnnData) -> pd.DataFrame:
+    """Weights beta as genes x topics; empty, with the reason, if there is none."""
+    if keys.BETA not in result.varm:
+        return empty_frame("This result holds no weights of genes in topics (beta). Train a model first.")
+    values = np.asarray(result.varm[keys.BETA])
+    return pd.DataFrame(values, index=result.var_names, columns=topic_names(values.shape[1]), copy=False)
+
+
+def topic_names(n_topics: int) -> list[str]:
+    """`["topic_0", ...]`."""
+    return [keys.topic_name(topic) for topic in range(n_topics)]

@@ -1,0 +1,46 @@
+"""Where is everything stored? Every AnnData slot and every run-file name, once."""
+
+from __future__ import annotations
+
+# AnnData slots of a result (see docs/method.md for the symbols)
+DELTA = "delta"  # obsm, (n_cells, n_topics): variational mean, unnormalised
+THETA = "theta"  # obsm, (n_cells, n_topics): softmax of delta, rows sum to 1
+X_SCETM = "X_scetm"  # obsm: delta again, under a name other viewers list
+X_UMAP = "X_umap"  # obsm, (n_cells, 2)
+RHO = "rho"  # varm, (n_genes, n_emb)
+BETA = "beta"  # varm, (n_genes, n_topics): alpha rho', transposed, unnormalised
+ALPHA = "alpha"  # uns, (n_topics, n_emb)
+UNS = "scetm"  # uns: settings as JSON text, batch names, lambda
+UNS_CONFIG = "config"
+UNS_BATCHES = "batches"
+UNS_LAMBDA = "lambda"
+LEIDEN = "leiden"  # obs
+N_COUNTS = "scetm_n_counts"  # obs: total counts of the cell over the genes of the model
+
+# Sources of counts inside an input
+RAW = "raw"  # as a layer name: take `adata.raw.X`
+
+# Files of a run folder
+CONFIG_FILE = "config.json"
+VOCAB_FILE = "vocab.json"
+STATUS_FILE = "status.json"
+METRICS_FILE = "metrics.csv"
+LOG_FILE = "log.txt"
+CANCEL_FILE = "cancel"
+LOCK_FILE = ".lock"
+CHECKPOINT_FOLDER = "checkpoint"
+MODEL_FILE = "model.safetensors"
+RESULT_FILE = "result.h5ad"
+EVALUATION_FILE = "evaluation.json"
+
+# Folders of a home
+RUNS_FOLDER = "runs"
+UPLOADS_FOLDER = "uploads"
+DEMO_FOLDER = "demo"
+CACHE_FOLDER = "cache"
+SLOTS_FOLDER = "slots"
+
+
+def topic_name(topic: int) -> str:
+    """Label of a topic: topics are numbered from 0."""
+    return f"topic_{topic}"

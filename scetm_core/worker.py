@@ -1,0 +1,243 @@
+"""What happens in a run, top to bottom? Load, train, infer, embed, evaluate, write the result.
+
+Started as ``python -m scetm_core.worker RUN_DIR --slots N`` by `jobs.start`, or called as `run_analysis` by the
+command line. It reports into the run folder only; whoever wants to watch reads the folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from scetm_core import jobs
+from scetm_core.errors import RunError, ScetmError
+from scetm_core.files import is_disk_full
+from scetm_core.runs import Run, Status
+
+if TYPE_CHECKING:
+    import anndata as ad
+
+    from scetm_core.model import ScETM
+    from scetm_core.train import Record
+
+HEARTBEAT_SECONDS = 5.0
+
+log = logging.getLogger("scetm")
+
+
+class Cancelled(Exception):
+    """Somebody asked for a stop; what is done so far is kept."""
+
+
+class Reporter:
+    """Writes the status of a run, and keeps its heartbeat going during long stages."""
+
+    def __init__(self, run: Run, on_change: Callable[[Status], None] | None = None) -> None:
+        self.run, self.on_change = run, on_change
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._status = dataclasses.replace(run.status(), **jobs.identity())  # type: ignore[arg-type]
+        self._beat = threading.Thread(target=self._keep_beating, daemon=True)
+
+    def __enter__(self) -> Self:
+        self.update(state="queued", message="Waiting for other runs to finish.")
+        self._beat.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._beat.join()
+
+    def update(self, **changes: object) -> None:
+        """Change some fields of the status and write it."""
+        with self._lock:
+            self._status = dataclasses.replace(self._status, **changes)  # type: ignore[arg-type]
+            self.run.write_status(self._status)
+        if self.on_change:
+            self.on_change(self._status)
+
+    def stage(self, name: str, message: str) -> None:
+        """Enter the next stage, unless somebody asked for a stop."""
+        if self.run.cancel_requested:
+            raise Cancelled
+        log.info(message)
+        self.update(stage=name, message=message, eta_seconds=None)
+
+    def _keep_beating(self) -> None:
+        while not self._stop.wait(HEARTBEAT_SECONDS):
+            try:
+                with self._lock:
+                    self.run.write_status(self._status)
+            except RunError as error:  # a full disk may have room again by the next beat
+                log.warning("%s", error)
+
+
+def run_analysis(run: Run, *, n_slots: int = 0, on_change: Callable[[Status], None] | None = None) -> str:
+    """Take a run from where it stands to its end.
+
+    Parameters
+    ----------
+    n_slots
+        How many runs beside each other may train; wait for a free slot. 0: do not queue up.
+    on_change
+        Called with every new status, e.g. to draw a progress bar.
+
+    Returns
+    -------
+    The final state: ``"done"``, ``"failed"`` or ``"cancelled"``; the status says why.
+
+    Raises
+    ------
+    RunError
+        If another process works on the run.
+    """
+    with jobs.hold(run), Reporter(run, on_change) as report:
+        try:
+            if n_slots:
+                with jobs.take_turn(run, n_slots=n_slots) as is_our_turn:
+                    if not is_our_turn:
+                        raise Cancelled
+                    _analyse(run, report, n_threads=jobs.threads_per_run(n_slots))
+            else:
+                _analyse(run, report, n_threads=jobs.threads_per_run(1))
+            outcome = {"state": "done", "stage": "done", "message": "Done."}
+        except (Cancelled, KeyboardInterrupt):
+            log.info("Cancelled.")
+            outcome = {"state": "cancelled", "message": "Cancelled. Resume continues from the last step."}
+        except Exception as error:
+            log.error("%s", traceback.format_exc())
+            outcome = {"state": "failed", "message": _in_words(error)}
+        try:
+            report.update(**outcome, eta_seconds=None, finished_at=time.time())
+        except RunError as error:  # the disk is still full, or the folder gone: the run will show as lost
+            log.error("%s", error)
+    return outcome["state"]
+
+
+def _in_words(error: Exception) -> str:
+    """What a page says of an error: ours speak for themselves, others are named."""
+    if isinstance(error, ScetmError):
+        return str(error)
+    if isinstance(error, OSError) and is_disk_full(error):
+        return "The disk is full. Free some space, then resume; the last checkpoint is kept."
+    if isinstance(error, MemoryError) or "not enough memory" in str(error) or "out of memory" in str(error):
+        return "There was not enough memory. Use fewer genes, a smaller minibatch, or fewer topics."
+    return f"Unexpected {type(error).__name__}: {error}. The log has the details; please report it."
+
+
+def _analyse(run: Run, report: Reporter, *, n_threads: int) -> None:
+    report.update(state="running", started_at=time.time(), message="Starting.")
+    config = run.config
+    report.stage("loading", "Loading PyTorch.")
+    import torch
+
+    torch.set_num_threads(n_threads)
+    from scetm_core.data import load_dataset
+    from scetm_core.infer import infer
+
+    report.stage("loading", f"Reading {Path(config.data.path).name}.")
+    data = load_dataset(config.data)
+    for message in data.uns["messages"]:
+        log.info(message)
+    model = _train(run, report, data)
+    report.stage("inferring", "Embedding the cells.")
+    result = infer(model, data, config)
+    _embed_and_score(run, report, result)
+
+
+def _train(run: Run, report: Reporter, data: ad.AnnData) -> ScETM:
+    from scetm_core.model import ScETM, resolve_device
+    from scetm_core.train import batch_names, fit
+
+    config = run.config
+    device = resolve_device(config.train.device)
+    batches = batch_names(data, config.data.batch_key)
+    model = ScETM(config.model, genes=list(data.var_names), batches=batches, seed=config.train.seed).to(device)
+    if run.has_vocab and run.vocab() != (model.genes, model.batches):
+        raise RunError(
+            f"{config.data.path} has other genes or batches than when this run began. "
+            "Restore the file as it was, or start a new run."
+        )
+    run.write_vocab(model.genes, model.batches)
+    report.update(device=str(device))
+    report.stage("training", f"Training on {data.n_obs:,} cells and {data.n_vars:,} genes ({device}).")
+    records = fit(
+        model, data, config.train, batch_key=config.data.batch_key, checkpoints=run.checkpoint_path, resume=True
+    )
+    eta = _Eta(config.train.max_steps)
+    with contextlib.closing(records):  # leaving early keeps a checkpoint
+        for record in records:
+            run.append_metrics([dataclasses.asdict(record)])
+            report.update(step=record.step, epoch=record.epoch, eta_seconds=eta.after(record))
+            if run.cancel_requested:
+                raise Cancelled
+    model.save(run.model_path)
+    return model
+
+
+def _embed_and_score(run: Run, report: Reporter, result: ad.AnnData) -> None:
+    from scetm_core.embedding import FIXED_RESOLUTION, embed
+    from scetm_core.metrics.evaluate import evaluate
+
+    config = run.config
+    report.stage("embedding", "Laying out neighbours, clusters and UMAP." if config.umap else "Finding clusters.")
+    clusters = embed(result, seed=config.train.seed, umap=config.umap)
+    report.stage("evaluating", "Scoring the result.")
+    scores = evaluate(
+        result.obsm["delta"],
+        clusters_by_resolution=clusters,
+        labels=result.obs[config.data.label_key] if config.data.label_key else None,
+        batches=result.obs[config.data.batch_key] if config.data.batch_key else None,
+        fixed_resolution=FIXED_RESOLUTION,
+    )
+    measured = run.metrics().get("test_nll")
+    scores["test_nll"] = None if measured is None or measured.isna().all() else float(measured.dropna().iloc[-1])
+    run.write_result(result)
+    run.write_evaluation(scores)
+
+
+class _Eta:
+    """Seconds left, from the pace since this process began training."""
+
+    def __init__(self, max_steps: int) -> None:
+        self.max_steps = max_steps
+        self.first: tuple[int, float] | None = None
+
+    def after(self, record: Record) -> float | None:
+        now = time.monotonic()
+        if self.first is None:
+            self.first = record.step, now
+            return None
+        step, then = self.first
+        return (now - then) / (record.step - step) * (self.max_steps - record.step)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry of the worker process; exit status 0 if the run is done."""
+    parser = argparse.ArgumentParser(prog="scetm_core.worker", description="Run the analysis of one run folder.")
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--slots", type=int, default=1, help="runs that may train beside each other")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
+    log.setLevel(logging.INFO)
+    if hasattr(os, "nice"):
+        os.nice(5)  # the server answers first
+    try:
+        return 0 if run_analysis(Run(options.run), n_slots=options.slots) == "done" else 1
+    except RunError as error:
+        log.error("%s", error)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""Do the modules keep to the arrows of the design, to their size, and to their word?"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CORE = ROOT / "scetm_core"
+MODULES = sorted(CORE.rglob("*.py"))
+PAGES = [path for path in [ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))] if path.is_file()]
+HEAVY = {"torch", "umap", "scanpy", "matplotlib", "sklearn", "numba", "pynndescent", "igraph"}
+
+BASE = {"errors", "keys"}
+MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not listed: `LEAF`
+    "__init__": set(),
+    "errors": set(),
+    "keys": set(),
+    "config": BASE,
+    "data": BASE | {"config", "data"},
+    "model": BASE | {"config", "model"},
+    "train": BASE | {"config", "model"},
+    "infer": BASE | {"config", "model", "train"},
+    "metrics": BASE | {"metrics"},
+    "embedding": BASE | {"metrics"},
+    "figures": BASE | {"figures"},
+    "files": BASE,
+    "runs": BASE | {"config", "files"},
+    "jobs": BASE | {"config", "runs"},
+}
+ABOVE = {"runs", "jobs", "worker", "__main__", "figures"}
+TOP = {"worker", "__main__"}
+
+
+def part_of(path: Path) -> str:
+    """`data/read.py` -> "data"; `train.py` -> "train"."""
+    inside = path.relative_to(CORE)
+    return inside.parts[0] if len(inside.parts) > 1 else inside.stem
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Full names of all a module imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name_of(path)} imports relatively"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def core_parts_imported(path: Path) -> set[str]:
+    names = [name.split(".") for name in imports_of(path) if name.startswith("scetm_core")]
+    return {name[1] for name in names if len(name) > 1 and name[1] != "__version__"}
+
+
+def documented(path: Path) -> Iterator[tuple[str, str | None]]:
+    """Public classes, functions and methods with their docstrings; those inside functions are nobody's business."""
+
+    def inside(body: list[ast.stmt], prefix: str) -> Iterator[tuple[str, str | None]]:
+        for node in body:
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and not node.name.startswith(
+                "_"
+            ):
+                yield f"{prefix}{node.name}", ast.get_docstring(node)
+                if isinstance(node, ast.ClassDef):
+                    yield from inside(node.body, f"{prefix}{node.name}.")
+
+    yield from inside(ast.parse(path.read_text(encoding="utf-8")).body, f"{name_of(path)}:")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_the_core_never_imports_the_app(path: Path) -> None:
+    assert not {name.split(".")[0] for name in imports_of(path)} & {
+        "dash",
+        "dash_mantine_components",
+        "pages",
+        "app",
+        "flask",
+    }
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_arrows_point_down_only(path: Path) -> None:
+    part, imported = part_of(path), core_parts_imported(path)
+    if part in TOP:
+        return
+    if part in MAY_IMPORT:
+        assert imported <= MAY_IMPORT[part]
+    else:
+        assert not imported & ABOVE
+
+
+@pytest.mark.parametrize("path", sorted((CORE / "figures").rglob("*.py")), ids=name_of)
+def test_figures_see_results_and_plotly_only(path: Path) -> None:
+    libraries = {name.split(".")[0] for name in imports_of(path)} - sys.stdlib_module_names
+    assert libraries <= {"anndata", "pandas", "numpy", "plotly", "scetm_core"}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_pages_leave_models_to_the_worker(path: Path) -> None:
+    imported = {name.split(".")[0] for name in imports_of(path)}
+    assert not imported & HEAVY
+    assert not core_parts_imported(path) & {"model", "train", "infer", "embedding", "worker", "metrics"}
+
+
+@pytest.mark.parametrize("path", [*MODULES, *PAGES], ids=name_of)
+def test_modules_can_be_read_in_one_sitting(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 420
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if not path.stem.startswith("__")], ids=name_of)
+def test_a_module_opens_with_the_question_it_answers(path: Path) -> None:
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    assert "?" in docstring.partition("\n")[0]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_everything_public_is_documented(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    assert [name for name, docstring in documented(path) if not docstring] == []
+
+
+@pytest.mark.parametrize("name", ["_*.py", "*.py"])
+def test_there_are_modules_to_look_at(name: str) -> None:
+    assert list(CORE.glob(name))
+
+
+@pytest.mark.parametrize(
+    "modules",
+    [
+        pytest.param(
+            "scetm_core.runs, scetm_core.jobs, scetm_core.config, scetm_core.data", id="what the server needs"
+        ),
+        pytest.param("scetm_core.figures", id="figures"),
+        pytest.param("scetm_core.__main__", id="command line"),
+        pytest.param(
+            "app", id="app", marks=pytest.mark.skipif(not (ROOT / "app.py").is_file(), reason="there is no app yet")
+        ),
+    ],
+)
+def test_the_server_starts_without_anything_heavy(modules: str) -> None:
+    code = f"import sys, {modules}; print(*sorted({HEAVY!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []

@@ -1,0 +1,490 @@
+"""Does training learn, repeat itself, resume, and stop when it must?"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from scipy.optimize import linear_sum_assignment
+
+from scetm_core import train
+from scetm_core.config import TrainConfig, settings_of
+from scetm_core.errors import DataError, RunError, TrainingError
+from scetm_core.infer import infer
+from scetm_core.model import ScETM
+from scetm_core.train import Record, checkpoint_files, fit, minibatch_rows, normalise, prepare_cells, split_cells
+
+COMPARED = ("step", "epoch", "nll", "kl", "kl_weight", "test_nll", "learning_rate", "grad_norm")
+ModelFor = Callable[..., ScETM]
+
+
+@pytest.fixture
+def train_config(tiny_config: Callable[..., Any]) -> Callable[..., TrainConfig]:
+    return lambda **changes: tiny_config(**changes).train
+
+
+def values(records: list[Record]) -> np.ndarray:
+    """What must repeat exactly: everything but the pace."""
+    return np.array([[getattr(record, name) for name in COMPARED] for record in records])
+
+
+def curve(model: ScETM, data: ad.AnnData, config: TrainConfig, **options: Any) -> list[Record]:
+    return list(fit(model, data, config, batch_key="batch", **options))
+
+
+def same_weights(one: ScETM, other: ScETM) -> bool:
+    return all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
+
+
+# ---- does it learn? ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lambda_init", ["data", "normal"])
+def test_planted_topics_are_recovered(
+    planted: ad.AnnData, model_for: ModelFor, tiny_config: Callable[..., Any], lambda_init: str
+) -> None:
+    from sklearn.cluster import KMeans
+    from sklearn.metrics import adjusted_rand_score
+
+    config = tiny_config(max_steps=300, n_emb=16, learning_rate=0.02, evaluate_every=50, lambda_init=lambda_init)
+    model = model_for(planted, n_emb=16, lambda_init=lambda_init)
+    records = curve(model, planted, config.train)
+    measured = [record.test_nll for record in records if not math.isnan(record.test_nll)]
+    assert measured[-1] < records[0].nll - 0.3
+    assert records[-1].nll < records[0].nll - 0.3
+
+    result = infer(model, planted, config)
+    found = KMeans(4, n_init=5, random_state=0).fit_predict(result.obsm["delta"])
+    assert adjusted_rand_score(planted.obs["cell_type"], found) > 0.9
+
+    correlation = np.corrcoef(planted.obsm["true_theta"].T, result.obsm["theta"].T)[:4, 4:]
+    assert correlation[linear_sum_assignment(-correlation)].min() > 0.7
+
+
+def test_held_out_nll_is_measured_at_its_interval_and_at_the_end(
+    planted: ad.AnnData, model_for: ModelFor, train_config: Callable[..., TrainConfig]
+) -> None:
+    config = train_config(max_steps=26, report_every=5, evaluate_every=10)
+    records = curve(model_for(planted), planted, config)
+    assert [record.step for record in records] == [5, 10, 15, 20, 25, 26]
+    assert [record.step for record in records if not math.isnan(record.test_nll)] == [10, 20, 26]
+
+
+def test_without_held_out_cells_nothing_is_measured(
+    planted: ad.AnnData, model_for: ModelFor, train_config: Callable[..., TrainConfig]
+) -> None:
+    records = curve(model_for(planted), planted, train_config(test_fraction=0))
+    assert all(math.isnan(record.test_nll) for record in records)
+
+
+def test_training_ends_in_evaluation_mode_even_when_stopped(
+    planted: ad.AnnData, model_for: ModelFor, train_config: Callable[..., TrainConfig]
+) -> None:
+    model = model_for(planted)
+    records = fit(model, planted, train_config(), batch_key="batch")
+    next(records)
+    records.close()  # type: ignore[attr-defined]
+    assert not model.training
+
+
+# ---- does it repeat itself? -------------------------------------------------------------------------------------
+
+
+def test_same_seed_same_curve_another_seed_another(
+    planted: ad.AnnData, model_for: ModelFor, train_config: Callable[..., TrainConfig]
+) -> None:
+    first, same, other = (curve(model_for(planted), planted, train_config(seed=seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(values(first), values(same))
+    assert (values(first)[:, 2] != values(other)[:, 2]).all()
+
+
+def test_global_random_state_is_neither_used_nor_touched(
+    planted: ad.AnnData, model_for: ModelFor, train_config: Callable[..., TrainConfig]
+) -> None:
+    torch.manual_seed(1)
+    first = curve(model_for(planted), planted, train_config())
+    torch.manual_seed(2)
+    before = torch.get_rng_state()
+    np.testing.assert_array_equal(values(first), values(curve(model_for(planted), planted, train_config())))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.fixture
+def stopped_at(
+    planted: ad.AnnData, model_for: ModelFor, train_config: Callable[..., TrainConfig], tmp_path: Path
+) -> Callable[[int], Path]:
+    """A folder of checkpoints of a training that was stopped after some records."""
+
+    def stop(n_records: int) -> Path:
+        records = fit(model_for(planted), planted, train_config(), batch_key="batch", checkpoints=tmp_path / "c")
+        for _ in range(n_records):
+            next(records)
+        records.close()  # type: ignore[attr-defined]
+        return tmp_path / "c"
+
+    return stop
+
+
+@pytest.mark.parametrize("n_records", [1, 3, 4], ids=lambda n: f"stopped after {n} of 6 records")
+def test_a_resumed_training_equals_an_undisturbed_one(
+    planted: ad.AnnData,
+    model_for: ModelFor,
+    train_config: Callable[..., TrainConfig],
+    stopped_at: Callable[[int], Path],
+    n_records: int,
+) -> None:
+    undisturbed = model_for(planted)
+    expected = curve(undisturbed, planted, train_config())
+    resumed = model_for(planted, seed=99)  # its own start must not matter
+    rest = curve(resumed, planted, train_config(), checkpoints=stopped_at(n_records), resume=True)
+    assert rest[0].step == 5 * (n_records + 1)
+    np.testing.assert_array_equal(values(rest), values(expected)[n_records:])
+    assert same_weights(resumed, undisturbed)
+    assert rest[-1].seconds > rest[0].seconds > 0
+
+
+def test_early_stop_counts_on_over_a_resume(
+    planted: ad.AnnData, model_for: ModelFor, train_config: Callable[..., TrainConfig],
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(train, "nll_per_cell", lambda *_: np.array([2.0]))
+    config = train_config(max_steps=1000, report_every=5, evaluate_every=5, early_stop=True, patience=4)
+    records = fit(model_for(planted), planted, config, batch_key="batch", checkpoints=tmp_path)
+    assert [next(records).step for _ in range(3)] == [5, 10, 15]  # one best, two without progress
+    records.close()  # type: ignore[attr-defined]
+    rest = curve(model_for(planted), planted, config, checkpoints=tmp_path, resume=True)
+    assert [record.step for record in rest] == [20, 25]
+
+
+def test_a_finished_training_resumes_to_its_end_without_a_step(
+    planted: ad.AnnData, model_for: ModelFor, train_config: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
+    first, again = model_for(planted), model_for(planted, seed=9)
+    curve(first, planted, train_config(), checkpoints=tmp_path)
+    assert curve(again, planted, train_config(), checkpoints=tmp_path, resume=True) == []
+    assert same_weights(first, again)
+
+
+def test_without_resume_old_checkpoints_are_not_looked_at(
+    planted: ad.AnnData,
+    model_for: ModelFor,
+    train_config: Callable[..., TrainConfig],
+    stopped_at: Callable[[int], Path],
+) -> None:
+    records = curve(model_for(planted), planted, train_config(), checkpoints=stopped_at(3))
+    assert [record.step for record in records] == [5, 10, 15, 20, 25, 30]
+
+
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
+    planted: ad.AnnData,
+    model_for: ModelFor,
+    train_config: Callable[..., TrainConfig],
+    stopped_at: Callable[[int], Path],
+) -> None:
+    folder = stopped_at(4)
+    newest, before = checkpoint_files(folder)
+    newest.write_bytes(newest.read_bytes()[:-50])
+    assert before.name == "step-00000010.safetensors"
+    rest = curve(model_for(planted, seed=9), planted, train_config(), checkpoints=folder, resume=True)
+    np.testing.assert_array_equal(values(rest), values(curve(model_for(planted), planted, train_config()))[2:])
+
+
+def test_when_no_checkpoint_can_be_read_it_says_so_instead_of_starting_anew(
+    planted: ad.AnnData,
+    model_for: ModelFor,
+    train_config: Callable[..., TrainConfig],
+    stopped_at: Callable[[int], Path],
+) -> None:
+    folder = stopped_at(4)
+    for path in checkpoint_files(folder):
+        path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(RunError, match=r"No checkpoint in .* can be read .*step-00000020.*Delete"):
+        curve(model_for(planted), planted, train_config(), checkpoints=folder, resume=True)
+
+
+def test_a_checkpoint_of_other_genes_is_refused(
+    planted: ad.AnnData,
+    model_for: ModelFor,
+    train_config: Callable[..., TrainConfig],
+    stopped_at: Callable[[int], Path],
+) -> None:
+    other = planted[:, ::-1].copy()
+    with pytest.raises(RunError, match="genes"):
+        curve(model_for(other), other, train_config(), checkpoints=stopped_at(4), resume=True)
+
+
+def test_the_newest_two_checkpoints_are_kept_and_no_draft(
+    planted: ad.AnnData, model_for: ModelFor, train_config: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
+    curve(model_for(planted), planted, train_config(), checkpoints=tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "step-00000020.safetensors",
+        "step-00000030.safetensors",
+    ]
+
+
+# ---- does each step do what the method says? --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("n_cells", "size"), [(10, 3), (240, 64), (64, 64), (7, 100), (3, 2), (5, 4)], ids=lambda number: str(number)
+)
+def test_one_epoch_visits_each_cell_once_in_minibatches_of_like_size(n_cells: int, size: int) -> None:
+    n_steps = math.ceil(n_cells / size)
+    for epoch in range(3):
+        parts = [minibatch_rows(n_cells, size, epoch * n_steps + step, seed=0) for step in range(n_steps)]
+        assert sorted(np.concatenate(parts)) == list(range(n_cells))
+        lengths = [len(part) for part in parts]
+        assert max(lengths) <= size
+        assert max(lengths) - min(lengths) <= 1
+
+
+def test_the_order_of_cells_changes_from_epoch_to_epoch_and_seed_to_seed() -> None:
+    first, second = minibatch_rows(50, 50, 0, seed=0), minibatch_rows(50, 50, 1, seed=0)
+    assert not np.array_equal(first, second)
+    assert not np.array_equal(first, minibatch_rows(50, 50, 0, seed=1))
+    assert np.array_equal(first, minibatch_rows(50, 50, 0, seed=0))
+
+
+@pytest.mark.parametrize("n_cells", [8, 9, 10, 11])
+def test_the_smallest_minibatch_a_setting_allows_can_be_trained_on(
+    plant: Callable[..., ad.AnnData], model_for: ModelFor, train_config: Callable[..., TrainConfig], n_cells: int
+) -> None:
+    smallest = next(entry.setting.ge for entry in settings_of(TrainConfig) if entry.name == "minibatch_size")
+    config, data = train_config(minibatch_size=int(smallest), max_steps=6, test_fraction=0), plant(n_cells=n_cells)
+    assert curve(model_for(data), data, config)[-1].step == 6
+
+
+def test_kl_weight_and_learning_rate_follow_their_formulas(
+    planted: ad.AnnData, model_for: ModelFor, train_config: Callable[..., TrainConfig]
+) -> None:
+    config = train_config(
+        max_steps=9, report_every=1, kl_warmup=1 / 3, max_kl_weight=0.3, learning_rate=0.01, learning_rate_decay=0.1
+    )
+    records = curve(model_for(planted), planted, config)
+    assert [record.kl_weight for record in records] == pytest.approx([0, 0.1, 0.2, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3])
+    assert records[0].learning_rate == pytest.approx(0.01)
+    assert records[1].learning_rate == pytest.approx(0.00904837418)
+    assert records[8].learning_rate == pytest.approx(0.00449328964)
+
+
+def test_without_warm_up_the_kl_weight_is_full_from_the_start(
+    planted: ad.AnnData, model_for: ModelFor, train_config: Callable[..., TrainConfig]
+) -> None:
+    config = train_config(max_steps=2, report_every=1, kl_warmup=0, max_kl_weight=0.5)
+    assert [record.kl_weight for record in curve(model_for(planted), planted, config)] == [0.5, 0.5]
+
+
+def test_the_scheduled_rates_are_the_ones_used(
+    planted: ad.AnnData, model_for: ModelFor, train_config: Callable[..., TrainConfig]
+) -> None:
+    """Adam's first step moves every weight by the learning rate, whatever the gradient; a rate of e^-50 by nothing."""
+    model = model_for(planted, lambda_init="normal")
+    before = model.alpha.detach().clone()
+    records = fit(
+        model,
+        planted,
+        train_config(max_steps=2, report_every=1, learning_rate=0.01, learning_rate_decay=1.0),
+        batch_key="batch",
+    )
+    next(records)
+    first = model.alpha.detach().clone()
+    assert (first - before).abs().max().item() == pytest.approx(0.01, rel=1e-2)
+    next(records)
+    assert 0 < (model.alpha.detach() - first).abs().max().item() <= 0.01 * math.exp(-1) * 1.01
+
+
+def test_gradients_are_scaled_down_to_the_allowed_norm_and_reported_before(
+    planted: ad.AnnData, model_for: ModelFor, train_config: Callable[..., TrainConfig]
+) -> None:
+    model = model_for(planted)
+    config = train_config(max_steps=2, report_every=1, max_grad_norm=1e-3)
+    for record in fit(model, planted, config, batch_key="batch"):
+        norm = torch.stack([parameter.grad.norm() for parameter in model.parameters()]).norm()
+        assert norm.item() == pytest.approx(1e-3, rel=1e-3)
+        assert record.grad_norm > 1e-2
+
+
+def test_intercepts_start_at_the_log_of_the_batch_means(
+    planted: ad.AnnData, model_for: ModelFor, train_config: Callable[..., TrainConfig]
+) -> None:
+    model = model_for(planted)
+    config = train_config(max_steps=1, learning_rate=1e-12)
+    curve(model, planted, config)
+    rows, _ = split_cells(planted.n_obs, config.test_fraction, seed=config.seed)
+    kept = planted[rows]
+    fractions = kept.X.toarray() / kept.X.toarray().sum(axis=1, keepdims=True)
+    for name, row in zip(model.batches, model.lambda_.detach().numpy(), strict=True):
+        mean = fractions[(kept.obs["batch"] == name).to_numpy()].mean(axis=0)
+        np.testing.assert_allclose(row, np.log(mean + 1e-6), rtol=1e-4)
+
+
+def test_the_published_start_of_the_intercepts_is_left_alone(
+    planted: ad.AnnData, model_for: ModelFor, train_config: Callable[..., TrainConfig]
+) -> None:
+    model = model_for(planted, lambda_init="normal")
+    before = model.lambda_.detach().clone()
+    curve(model, planted, train_config(max_steps=1, learning_rate=1e-12))
+    torch.testing.assert_close(model.lambda_.detach(), before)
+
+
+def test_a_gene_absent_from_a_batch_starts_finite(
+    planted: ad.AnnData, model_for: ModelFor, train_config: Callable[..., TrainConfig]
+) -> None:
+    counts = planted.X.toarray()
+    counts[(planted.obs["batch"] == "b1").to_numpy(), 5] = 0
+    planted.X = sp.csr_matrix(counts)
+    model = model_for(planted)
+    curve(model, planted, train_config(max_steps=5))
+    assert torch.isfinite(model.lambda_).all()
+
+
+@pytest.mark.parametrize(("n_cells", "fraction", "n_test"), [(240, 0.1, 24), (7, 0.5, 4), (10, 0.0, 0), (3, 0.1, 0)])
+def test_training_and_held_out_cells_are_disjoint_and_complete(n_cells: int, fraction: float, n_test: int) -> None:
+    rows, held_out = split_cells(n_cells, fraction, seed=0)
+    assert len(held_out) == n_test
+    assert sorted([*rows, *held_out]) == list(range(n_cells))
+    assert (np.diff(rows) > 0).all()
+    np.testing.assert_array_equal(split_cells(n_cells, fraction, seed=0)[1], held_out)
+
+
+def test_held_out_cells_are_never_trained_on(
+    planted: ad.AnnData, model_for: ModelFor, train_config: Callable[..., TrainConfig]
+) -> None:
+    config = train_config()
+    _, held_out = split_cells(planted.n_obs, config.test_fraction, seed=config.seed)
+    changed = planted.copy()
+    counts = changed.X.toarray()
+    counts[held_out] = counts[held_out][:, ::-1] + 1
+    changed.X = sp.csr_matrix(counts)
+    one, other = model_for(planted), model_for(planted)
+    curve(one, planted, config)
+    curve(other, changed, config)
+    assert same_weights(one, other)
+
+
+# ---- when does it stop? -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("early_stop", "last_step"), [pytest.param(True, 25, id="asked for"), pytest.param(False, 50, id="not asked for")]
+)
+def test_a_plateau_of_the_held_out_nll_ends_training(
+    planted: ad.AnnData,
+    model_for: ModelFor,
+    train_config: Callable[..., TrainConfig],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    early_stop: bool,
+    last_step: int,
+) -> None:
+    scripted: Iterator[float] = itertools.chain([3.0, 2.0], itertools.repeat(2.0))
+    monkeypatch.setattr(train, "nll_per_cell", lambda *_: np.array([next(scripted)]))
+    config = train_config(max_steps=50, report_every=5, evaluate_every=5, early_stop=early_stop, patience=3)
+    assert curve(model_for(planted), planted, config)[-1].step == last_step
+
+
+def test_a_late_improvement_starts_the_patience_anew(
+    planted: ad.AnnData,
+    model_for: ModelFor,
+    train_config: Callable[..., TrainConfig],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scripted = itertools.chain([3.0, 4.0, 2.0, 2.5], itertools.repeat(9.0))
+    monkeypatch.setattr(train, "nll_per_cell", lambda *_: np.array([next(scripted)]))
+    config = train_config(max_steps=50, report_every=5, evaluate_every=5, early_stop=True, patience=2)
+    assert curve(model_for(planted), planted, config)[-1].step == 25
+
+
+@pytest.mark.parametrize("weight", ["alpha", "rho", "lambda_", "head_bias"])
+def test_a_loss_that_is_not_finite_ends_training_in_words(
+    planted: ad.AnnData, model_for: ModelFor, train_config: Callable[..., TrainConfig], tmp_path: Path, weight: str
+) -> None:
+    model = model_for(planted, lambda_init="normal")
+    config = train_config()
+    with torch.no_grad():
+        getattr(model, weight).view(-1)[0] = math.nan
+    with pytest.raises(TrainingError, match=r"no longer finite \(step 5.*Lower the learning rate"):
+        curve(model, planted, config, checkpoints=tmp_path)
+    assert checkpoint_files(tmp_path) == []
+
+
+# ---- do data and model fit? -------------------------------------------------------------------------------------
+
+
+def test_an_unknown_batch_is_refused_by_name(planted: ad.AnnData, model_for: ModelFor) -> None:
+    model = model_for(planted)
+    planted.obs["batch"] = planted.obs["batch"].cat.rename_categories({"b1": "new"})
+    with pytest.raises(DataError, match=r"'batch' holds batches the model does not know: \['new'\]; known: \['b0'"):
+        prepare_cells(planted, model, batch_key="batch")
+
+
+def test_batches_are_found_by_name_whatever_the_order_of_cells_and_categories(
+    planted: ad.AnnData, model_for: ModelFor
+) -> None:
+    model = model_for(planted)
+    assert model.batches == ["b0", "b1"]
+    planted.obs["batch"] = planted.obs["batch"].cat.reorder_categories(["b1", "b0"])
+    codes = prepare_cells(planted, model, batch_key="batch").batch
+    assert [model.batches[code] for code in codes] == list(planted.obs["batch"])
+    one = planted[planted.obs["batch"] == "b1"].copy()
+    assert set(prepare_cells(one, model, batch_key="batch").batch) == {1}
+
+
+def test_a_model_of_several_batches_needs_the_batch_column(planted: ad.AnnData, model_for: ModelFor) -> None:
+    with pytest.raises(DataError, match="batch"):
+        prepare_cells(planted, model_for(planted), batch_key=None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda data: data[:, ::-1].copy(), id="another order"),
+        pytest.param(lambda data: data[:, :-1].copy(), id="one missing"),
+    ],
+)
+def test_genes_that_differ_in_name_or_order_are_refused(
+    planted: ad.AnnData, model_for: ModelFor, change: Callable[[ad.AnnData], ad.AnnData]
+) -> None:
+    with pytest.raises(DataError, match="differ from the model's 60 in name or order"):
+        prepare_cells(change(planted), model_for(planted), batch_key="batch")
+
+
+def test_normalised_rows_sum_to_one_and_counts_stay_as_they_were(planted: ad.AnnData) -> None:
+    before = planted.X.copy()
+    fractions = normalise(planted)
+    np.testing.assert_allclose(fractions.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(
+        fractions.toarray(), before.toarray() / before.toarray().sum(axis=1, keepdims=True), rtol=1e-5
+    )
+    assert (before != planted.X).nnz == 0
+
+
+def test_sparse_and_dense_counts_train_alike(
+    planted: ad.AnnData, model_for: ModelFor, train_config: Callable[..., TrainConfig]
+) -> None:
+    dense = planted.copy()
+    dense.X = planted.X.toarray()
+    records = [curve(model_for(planted), data, train_config()) for data in (planted, dense)]
+    np.testing.assert_array_equal(values(records[0]), values(records[1]))
+
+
+def test_empty_cells_are_refused_with_their_number(planted: ad.AnnData) -> None:
+    counts = planted.X.toarray()
+    counts[[3, 8]] = 0
+    planted.X = sp.csr_matrix(counts)
+    with pytest.raises(DataError, match="2 cells have no counts"):
+        normalise(planted)
+
+
+def test_too_few_cells_to_train_on_are_refused() -> None:
+    with pytest.raises(DataError, match="1 of 2 cells would be left for training; at least 2"):
+        split_cells(2, 0.5, seed=0)
