@@ -29,7 +29,8 @@ LABELS = "cells-labels"
 MAPS = ((UMAP, COLOR), (UMAP_BESIDE, COLOR_BESIDE))
 HOW_TO_READ = (
     "Each point is a cell; cells with similar topics lie close together. Distances between far-apart groups mean "
-    "little. In a good integration, batches mix and cell types keep apart. Click a name in the legend to hide it, "
+    "little. In a good integration, batches mix and cell types keep apart. Groups under 1 % of the "
+    "cells, or scattered over the map, are named in the legend only. Click a name in the legend to hide it, "
     "double-click to see it alone; the wheel zooms both maps, a double click on a map goes back."
 )
 

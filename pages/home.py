@@ -27,14 +27,15 @@ DEMO_DATA = "demo/mouse_pancreas.h5ad"
 COLUMNS = [
     {"field": "name", "headerName": "Run", "cellRenderer": "RunLink", "flex": 2, "minWidth": 150},
     {"field": "state", "headerName": "State", "cellRenderer": "RunState", "width": 130},
-    {"field": "data", "headerName": "Data", "flex": 1, "minWidth": 140},
+    {"field": "data", "headerName": "Data", "flex": 1, "minWidth": 190},
     {"field": "topics", "headerName": "Topics", "width": 100, "type": "numericColumn"},
+    {"field": "steps", "headerName": "Steps", "width": 95, "type": "numericColumn"},
     {"field": "ari", "headerName": "ARI", "width": 90, "type": "numericColumn",
      "headerTooltip": "Agreement of clusters with the labels, best over the paper's resolutions; 1 is perfect"},
     {"field": "kbet", "headerName": "kBET", "width": 90, "type": "numericColumn",
      "headerTooltip": "Share of cells whose neighbourhood mixes the batches well; higher is better"},
     {"field": "took", "headerName": "Took", "width": 120},
-    {"field": "age", "headerName": "Made", "width": 130},
+    {"field": "age", "headerName": "Made", "width": 155},
 ]  # fmt: skip
 
 
@@ -106,6 +107,7 @@ def run_row(run: Run) -> dict[str, Any]:
         "state": f"{state}, {status.progress:.0%}" if state == "running" else state,
         "data": config.data.path.rsplit("/", 1)[-1],
         "topics": config.model.n_topics,
+        "steps": f"{config.train.max_steps:,}",
         "ari": score_in_words(scores.get("best_ari")),
         "kbet": score_in_words(scores.get("kbet")),
         "took": duration(took) if state not in ("queued", "lost") else "",

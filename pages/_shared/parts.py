@@ -101,7 +101,7 @@ def figure_card(
                 id=graph_id,
                 config=cast("dcc.Graph.Config", MAP_CONFIG if is_map else GRAPH_CONFIG),
                 responsive=True if height else "auto",
-                style={"height": f"{height}px"} if height else {},
+                style={"height": f"min({height}px, 100vw + 220px)" if is_map else f"{height}px"} if height else {},
                 figure=EMPTY_FIGURE,
             ),
             className="graph" + (" graph-scrolls" if scrolls else "") + ("" if height else " graph-own-height"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scetm_core import jobs, keys
+from scetm_core import keys
 from scetm_core.data.catalog import Catalog
 from scetm_core.errors import RunError
 from scetm_core.runs import Run, list_runs, open_run
@@ -122,6 +123,5 @@ def _read_result(path: Path, stamp: int) -> ad.AnnData:
 
 
 def run_label(run: Run) -> str:
-    """A run in a list: its name, its data, where it stands."""
-    config = run.config
-    return f"{config.name} · {Path(config.data.path).stem} · {jobs.state(run)}"
+    """A run in a list: its name, and when it was made."""
+    return f"{run.config.name} · {dt.datetime.fromtimestamp(run.created_at):%d %b %H:%M}"

@@ -33,8 +33,8 @@ from scetm_core.runs import FINISHED, Run, Status, open_run
 
 CURVE = "training-curve"
 START = "train-start"  # the run to start, by whoever has just made or resumed it
-PULSE = "train-pulse"  # changes whenever the background callback has news ...
-ENDED = "train-ended"  # ... and once it has none any more
+PULSE = "train-pulse"  # changes whenever the background callback has news
+ENDED = "train-ended"  # nothing may listen to it: what listens to a running callback's output waits for its end
 TICK = "train-tick"
 SEEN = "train-seen"  # rows of the curve on screen
 SUMMARY = "train-summary"
@@ -211,14 +211,13 @@ def start_and_relay(set_progress: Any, request: str | None) -> Any:
     Output(SEEN, "data"),
     Output(TICK, "max_intervals"),
     Input(PULSE, "data"),
-    Input(ENDED, "data"),
     Input(TICK, "n_intervals"),
     State(ids.ACTIVE_RUN, "data"),
     State(SEEN, "data"),
     State(START, "data"),
 )
 def follow_run(
-    _pulse: Any, _ended: Any, _tick: int | None, run_id: str, seen: int, started: str | None
+    _pulse: Any, _tick: int | None, run_id: str, seen: int, started: str | None
 ) -> tuple[Any, go.Figure | Any, Any, Any, Any, int, int]:
     """Draw the run from its folder; the curve only when it has grown."""
     try:
@@ -228,7 +227,9 @@ def follow_run(
         view = summary(run)
     except RunError as error:  # deleted under the open page
         return notice(str(error)), no_update, no_update, _shown(False), _shown(False), seen, 0
-    figure = plot_training(training_frame(metrics)) if len(metrics) != seen else no_update
+    figure = (
+        plot_training(training_frame(metrics), max_steps=run.status().max_steps) if len(metrics) != seen else no_update
+    )
     is_starting = _is_new(run.status()) and bool(started)
     can_resume = jobs.can_resume(run) and not is_starting
     return (

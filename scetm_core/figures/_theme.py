@@ -23,20 +23,20 @@ FONT_SIZE = 13
 
 GRAPH_CONFIG: dict[str, Any] = {
     "displaylogo": False,
+    "displayModeBar": False,
     "showSendToCloud": False,
     "responsive": True,
     "scrollZoom": False,
-    "modeBarButtonsToRemove": ["zoomIn2d", "zoomOut2d", "autoScale2d", "select2d", "lasso2d", "toggleSpikelines"],
-    "toImageButtonOptions": {"format": "svg", "filename": "scetm"},
 }
-"""For every graph: no logo, no sending of figures to a cloud, pictures as vectors."""
+"""For every graph: no logo, no sending of figures to a cloud, no buttons over the figure (the app has its own)."""
 
 MAP_CONFIG: dict[str, Any] = {
     **GRAPH_CONFIG,
+    "displayModeBar": "hover",
     "scrollZoom": True,
-    "modeBarButtonsToRemove": ["zoomIn2d", "zoomOut2d", "autoScale2d", "toggleSpikelines"],
+    "modeBarButtons": [["zoom2d", "pan2d", "resetScale2d"]],
 }
-"""For maps of cells or genes: the wheel zooms, lasso and box select."""
+"""For maps of cells or genes: the wheel zooms, and buttons tell zoom from pan."""
 
 
 def _template() -> go.layout.Template:

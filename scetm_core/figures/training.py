@@ -37,7 +37,7 @@ def training_frame(metrics: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def plot_training(frame: pd.DataFrame) -> go.Figure:
+def plot_training(frame: pd.DataFrame, *, max_steps: int | None = None) -> go.Figure:
     """Draw the curve in four panels above one axis of steps.
 
     The held-out NLL, of cells that were never trained on, is the one to watch: training may stop once it no longer
@@ -47,6 +47,8 @@ def plot_training(frame: pd.DataFrame) -> go.Figure:
     ----------
     frame
         From `training_frame`.
+    max_steps
+        Where the axis of steps ends; by default at the last report.
     """
     if frame.empty:
         return empty_figure(reason_of(frame))
@@ -65,7 +67,7 @@ def plot_training(frame: pd.DataFrame) -> go.Figure:
     figure.data[-3].update(customdata=frame["kl_weight"].to_numpy(), hovertemplate="%{y:.4g}, weighs %{customdata:.2g}")
     figure.update_yaxes(nticks=4)
     figure.update_yaxes(nticks=6, row=1)
-    figure.update_xaxes(showgrid=False, tickformat=",d")
+    figure.update_xaxes(showgrid=False, tickformat=",d", range=[0, max_steps or int(frame["step"].max())])
     figure.update_xaxes(row=4, title={"text": "training step"})
     figure.update_layout(
         template=TEMPLATE,

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 N_CATEGORIES_SHOWN = 30
 N_CELLS_WITH_HOVER = 100_000
+LABEL_MIN_SHARE = 0.01
+LABEL_MAX_SPREAD = 0.8
+"""A category is named on the map if it has this share of the cells, and lies closer together than all cells do."""
 MISSING = "missing"
 _MAP_WIDTH = 440
 _LINE = 18
@@ -236,15 +239,21 @@ def _points(frame: pd.DataFrame, rows: np.ndarray, *, trace: type, hover: str) -
 
 
 def _add_labels(figure: go.Figure, frame: pd.DataFrame) -> None:
-    """The name of each category on the cell nearest to its median; where names would collide, above or below it."""
+    """The name of each category on the cell nearest to its median; where names would collide, above or below it.
+
+    Categories of few cells, and those scattered over the whole map, are named in the legend only.
+    """
     xy = frame[["x", "y"]].to_numpy()
     codes, names = frame["color"].cat.codes.to_numpy(), frame["color"].cat.categories
     scale = _MAP_WIDTH / max(float(np.ptp(xy, axis=0).max()), 1e-6)  # pixels per unit
     low, high = (float(xy[:, 1].min()) * scale, float(xy[:, 1].max()) * scale)
+    widest = LABEL_MAX_SPREAD * _spread(xy)
     taken: list[tuple[float, float, float]] = []
     for code, name in enumerate(names):
         cells = xy[codes == code]
-        if name in frame.attrs.get("background", []) or not len(cells):
+        if name in frame.attrs.get("background", []) or len(cells) < max(1, LABEL_MIN_SHARE * len(xy)):
+            continue
+        if len(names) > 1 and _spread(cells) > widest:
             continue
         middle = cells[np.square(cells - np.median(cells, axis=0)).sum(axis=1).argmin()]
         shift = _free_shift(middle * scale, 3.6 * len(name) + 3, taken, within=(low - _LINE, high + _LINE))
@@ -263,6 +272,11 @@ def _add_labels(figure: go.Figure, frame: pd.DataFrame) -> None:
             ax=0,
             ay=-shift,
         )
+
+
+def _spread(xy: np.ndarray) -> float:
+    """Median distance of points (n, 2) from their median."""
+    return float(np.median(np.linalg.norm(xy - np.median(xy, axis=0), axis=1)))
 
 
 def _free_shift(
@@ -291,15 +305,18 @@ def _lay_out(figure: go.Figure, frame: pd.DataFrame) -> None:
     low, high = frame[["x", "y"]].min().to_numpy(), frame[["x", "y"]].max().to_numpy()
     middle, half = (low + high) / 2, max(float((high - low).max()) / 2, 0.5) * 1.05
     axis = {"showticklabels": False, "ticks": "", "showgrid": False, "showline": False}
-    title = {"font": {"size": 11}, "standoff": 2}
-    figure.update_xaxes(
-        **axis, title={"text": "UMAP 1", **title}, range=[middle[0] - half, middle[0] + half], constrain="domain"
-    )
+    figure.update_xaxes(**axis, range=[middle[0] - half, middle[0] + half], constrain="domain")
     figure.update_yaxes(
-        **axis, title={"text": "UMAP 2", **title}, range=[middle[1] - half, middle[1] + half],
+        **axis, range=[middle[1] - half, middle[1] + half],
         scaleanchor="x", scaleratio=1, constrain="domain", constraintoward="top",
     )  # fmt: skip
-    below = {"orientation": "h", "yanchor": "top", "y": -0.07, "x": 0.5, "xanchor": "center"}
+    corner = {"xref": "x domain", "yref": "y domain", "x": 0, "y": 0, "showarrow": False}
+    for text, place in (
+        ("UMAP 1 \u2192", {"xanchor": "left", "yanchor": "bottom", "xshift": 12, "yshift": -6}),
+        ("UMAP 2 \u2192", {"xanchor": "left", "yanchor": "bottom", "textangle": -90, "xshift": -6, "yshift": 12}),
+    ):
+        figure.add_annotation(text=text, font={"size": 11, "color": MUTED}, **place, **corner)
+    below = {"orientation": "h", "yanchor": "top", "y": -0.04, "x": 0.5, "xanchor": "center"}
     figure.update_layout(
         dragmode="pan",
         legend=below
