@@ -1,0 +1,1 @@
+"""How fast and how good is it? Each module prints a table and writes a .csv and a .png to benchmarks/results."""
