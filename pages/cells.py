@@ -15,7 +15,7 @@ from pages._shared.export import csv_button, csv_download
 from pages._shared.parts import figure_card, no_run_state, notice, page
 from scetm_core import keys
 from scetm_core.errors import RunError
-from scetm_core.figures import plot_umap
+from scetm_core.figures import default_point_size, plot_umap
 
 dash.register_page(__name__, path="/cells", name="Cells", title="Cells · scETM Studio", order=40, group="Explore")
 
@@ -79,10 +79,17 @@ def _controls(n_cells: int) -> Component:
             dmc.Text(f"{n_cells:,} cells, all of them shown", size="sm", c="dimmed", className="numbers"),
             dmc.Group(
                 [
-                    dmc.Text("Point size", size="sm", id="cells-size-label"),
+                    dmc.Text("Point size", size="sm"),
                     dmc.Slider(
-                        id=SIZE, min=1, max=12, step=0.5, value=None, w=140, size="sm", label=None,
-                        **{"aria-label": "Point size"},
+                        id=SIZE,
+                        min=1,
+                        max=12,
+                        step=0.5,
+                        value=round(2 * default_point_size(n_cells)) / 2,
+                        w=140,
+                        size="sm",
+                        label=None,
+                        thumbLabel="Point size",
                     ),
                 ],
                 gap="xs",
@@ -90,7 +97,7 @@ def _controls(n_cells: int) -> Component:
             dmc.Switch(id=LABELS, label="Names on the map", checked=True, size="sm"),
         ],
         gap="xl",
-    )  # fmt: skip
+    )
 
 
 def draw_map(run_id: str, color: str, size: float | None, labels: bool) -> go.Figure:
@@ -110,9 +117,7 @@ def download_cells(n_clicks: int | None, run_id: str, color: str) -> Any:
     """The cells on the map as CSV: name, position, value."""
     if not n_clicks:
         return no_update
-    frame = colors.colored_frame(run_id, color)
-    table = frame.rename(columns={"x": "umap_1", "y": "umap_2", "color": color})[["cell", "umap_1", "umap_2", color]]
-    return dcc.send_data_frame(table.to_csv, f"{run_id}-cells-{color}.csv", index=False)
+    return dcc.send_data_frame(colors.map_table(run_id, color).to_csv, f"{run_id}-cells-{color}.csv")
 
 
 for _graph, _select in MAPS:

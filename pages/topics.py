@@ -84,9 +84,7 @@ def layout(run: str | None = None, topic: str | None = None, groupby: str | None
         html.Div(
             [
                 figure_card(TOP_GENES, title="Top genes of the topic", how_to_read=HOW_TOP, height=440),
-                figure_card(
-                    TOPIC_MAP, title="Cells of the topic", how_to_read=HOW_MAP, height=440, is_map=True, table=False
-                ),
+                figure_card(TOPIC_MAP, title="Cells of the topic", how_to_read=HOW_MAP, height=440, is_map=True),
             ],
             className="two-columns",
         ),
@@ -229,6 +227,17 @@ clientside_callback(
 )
 
 
+def top_genes_table(run_id: str, topic: str) -> pd.DataFrame:
+    """All genes by their beta in a topic."""
+    result = studio.load_result(run_id)
+    return top_genes_frame(result, int(topic), n_genes=result.n_vars).set_index("rank")
+
+
+def topic_map_table(run_id: str, topic: str) -> pd.DataFrame:
+    """Cells with their place on the map and theta of a topic."""
+    return colors.map_table(run_id, keys.topic_name(int(topic)))
+
+
 def _offer_csv(graph: str, extra: str, make_frame: Any) -> None:
     @callback(
         Output(csv_download(graph), "data"),
@@ -246,10 +255,5 @@ def _offer_csv(graph: str, extra: str, make_frame: Any) -> None:
 _offer_csv(MEANS, GROUPBY, mean_frame)
 _offer_csv(GENES, N_GENES, gene_frame)
 _offer_csv(CELLS, GROUPBY, cell_frame)
-_offer_csv(
-    TOP_GENES,
-    TOPIC,
-    lambda run_id, topic: top_genes_frame(
-        studio.load_result(run_id), int(topic), n_genes=len(studio.load_result(run_id).var)
-    ),
-)
+_offer_csv(TOP_GENES, TOPIC, top_genes_table)
+_offer_csv(TOPIC_MAP, TOPIC, topic_map_table)

@@ -76,3 +76,9 @@ def colored_frame(run_id: str, color: str) -> pd.DataFrame:
         frame = pd.DataFrame()
         frame.attrs["reason"] = str(error)
         return frame
+
+
+def map_table(run_id: str, color: str) -> pd.DataFrame:
+    """The table behind a map, by cell name: its place, and what it is coloured by."""
+    frame = colored_frame(run_id, color).rename(columns={"x": "umap_1", "y": "umap_2", "color": color})
+    return frame.set_index("cell") if len(frame) else frame

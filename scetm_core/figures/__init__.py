@@ -16,7 +16,7 @@ from scetm_core.figures.topics import (
     top_genes_frame,
 )
 from scetm_core.figures.training import plot_training, training_frame
-from scetm_core.figures.umap import plot_umap, umap_frame
+from scetm_core.figures.umap import default_point_size, plot_umap, umap_frame
 
 __all__ = [
     "GRAPH_CONFIG",
@@ -24,6 +24,7 @@ __all__ = [
     "TEMPLATE",
     "category_colors",
     "cell_topic_frame",
+    "default_point_size",
     "empty_figure",
     "gene_topic_frame",
     "new_figure",
