@@ -75,8 +75,7 @@ def _times(data: object, size: int) -> tuple[float, float]:
     model.train()
 
     def our_step() -> None:
-        rows = minibatch_rows(len(cells), size, trainer.step, seed=0)
-        trainer._update(*cells.take(rows).to(model.device))
+        trainer._update(minibatch_rows(len(cells), size, trainer.step, seed=0))
         trainer.step += 1
 
     plain = PlainScETM(len(model.genes), len(batches), ModelConfig())

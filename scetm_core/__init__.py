@@ -5,7 +5,7 @@ Map of the package, from the bottom up (arrows point down only)::
     errors, keys     what can go wrong; where everything is stored
     config           every setting with its label, meaning and range
     data/            reading counts, the pre-flight check, demo data, simulation
-    model/           ScETM (encode, decode, elbo) and the fused softmax likelihood
+    model/           ScETM (encode, decode, elbo), the fused softmax likelihood, the start from the data, the MMD
     train, infer     fit(model, ...) yields records; fitted model + data -> result AnnData
     embedding        neighbours, Leiden clusters, UMAP of a result
     metrics/         one score a file: arrays in, floats out

@@ -207,6 +207,29 @@ class ModelConfig(_Config):
     batch_intercept: bool = setting(
         True, "Batch intercept", "Learn one intercept per batch and gene (lambda). Off: the paper's 'scETM - lambda'."
     )
+    encoder_input: str = setting(
+        "fraction",
+        "Encoder input",
+        "'hvg': standardised log expression of highly variable genes. 'fraction': each gene's share of the cell's "
+        "counts, as published. The topics describe all genes either way.",
+        choices=("hvg", "fraction"),
+        advanced=True,
+    )
+    n_variable_genes: int = setting(
+        3000,
+        "Variable genes",
+        "Highly variable genes the encoder looks at, if that is its input; all of them where there are fewer.",
+        ge=2,
+        le=100_000,
+        advanced=True,
+    )
+    start: str = setting(
+        "normal",
+        "Start of the topics",
+        "'data': topics begin as clusters of cells, which saves thousands of steps. 'normal': N(0, 1), as published.",
+        choices=("data", "normal"),
+        advanced=True,
+    )
     lambda_init: str = setting(
         "data",
         "Start of the intercepts",
@@ -229,6 +252,35 @@ class TrainConfig(_Config):
     learning_rate: float = setting(0.005, "Learning rate", "Adam's step size at the start.", gt=0, le=1, advanced=True)
     learning_rate_decay: float = setting(
         6e-5, "Learning rate decay", "The rate is multiplied by exp(-decay) each step.", ge=0, le=1, advanced=True
+    )
+    learning_rate_schedule: str = setting(
+        "exponential",
+        "Learning rate schedule",
+        "'cosine': to 0 at the last step, whatever the decay. 'exponential': as published.",
+        choices=("cosine", "exponential"),
+        advanced=True,
+    )
+    first_layer_rate: float = setting(
+        1.0, "Rate of the first layer", "Of the encoder, as a share of the learning rate.", ge=0, le=1, advanced=True
+    )
+    weight_decay: float = setting(
+        0.0,
+        "Weight decay",
+        "Pull of topic and gene embeddings to 0 (AdamW). It clears chance genes out of the topics; 0 as published.",
+        ge=0,
+        le=100,
+        advanced=True,
+    )
+    mmd_weight: float = setting(
+        0.0,
+        "Batch mixing",
+        "Weight of the distance (MMD) between the batches' cells in topic space. 2 mixes firmly; 0 as published.",
+        ge=0,
+        le=1000,
+        advanced=True,
+    )
+    anchor_weight: float = setting(
+        0.0, "Anchor", "Weight that holds cells near the clusters they start from.", ge=0, le=1000, advanced=True
     )
     max_kl_weight: float = setting(
         1e-7, "KL weight", "Final weight of the KL term; 0 leaves the prior out.", ge=0, le=1000, advanced=True
@@ -332,20 +384,34 @@ class Preset:
     values: Mapping[str, Any]
 
 
+RECIPE: Mapping[str, Any] = {
+    "encoder_input": "hvg",
+    "start": "data",
+    "lambda_init": "data",
+    "n_emb": 100,
+    "learning_rate_schedule": "cosine",
+    "first_layer_rate": 0.1,
+    "weight_decay": 1.0,
+    "mmd_weight": 2.0,
+    "anchor_weight": 1.0,
+    "max_kl_weight": 1e-4,
+}
+"""Settings that make training short and its result steady; what each is worth: docs/method.md, Recipe."""
+
 PRESETS: dict[str, Preset] = {
     "quick": Preset(
         label="Quick look",
-        description="A first impression in under a minute on a few thousand cells.",
-        values={"max_steps": 300, "minibatch_size": 256, "evaluate_every": 50},
+        description="A first impression: 10 seconds of training on two cores, for a few thousand cells.",
+        values={**RECIPE, "max_steps": 200, "minibatch_size": 256, "evaluate_every": 50},
     ),
     "standard": Preset(
         label="Standard",
-        description="A result to work with.",
-        values={"max_steps": 3000, "minibatch_size": 512},
+        description="A result to work with: longer, in larger minibatches; a minute or two on two cores.",
+        values={**RECIPE, "max_steps": 600, "minibatch_size": 512, "evaluate_every": 50},
     ),
     "paper": Preset(
         label="Paper",
-        description="The published settings: 6,000 steps of 2,000 cells, intercepts from N(0, 1).",
+        description="The published settings: 6,000 steps of 2,000 cells; topics, genes and intercepts from N(0, 1).",
         values={"max_steps": 6000, "minibatch_size": 2000, "lambda_init": "normal"},
     ),
 }

@@ -14,8 +14,8 @@ from scetm_core import keys
 from scetm_core.config import RunConfig
 from scetm_core.errors import DataError
 from scetm_core.model import ScETM
+from scetm_core.model.cells import normalise, row_chunks
 from scetm_core.model.sparse import SparseRows
-from scetm_core.train import normalise, row_chunks
 
 
 def infer(model: ScETM, data: ad.AnnData, config: RunConfig, *, chunk_size: int = 4096) -> ad.AnnData:

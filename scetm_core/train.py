@@ -1,8 +1,12 @@
 """How is the model trained? `fit` is a generator: every few steps it yields a record, and the caller decides what next.
 
 Everything random in step t follows from (seed, t): the order of cells from the seed and the epoch, dropout and the
-sampled delta from the seed and the step. A checkpoint therefore needs no random state, and a resumed run repeats the
-losses of an undisturbed one exactly (on one device).
+sampled delta from the seed and the step. A checkpoint therefore needs no random state, only the weights, the
+optimiser's moments and the reference found before the first step; a resumed run repeats the losses of an undisturbed
+one exactly (on one device).
+
+Beside the ELBO the loss may hold cells near that reference (anchor) and the batches near each other (MMD); both are
+off in the published settings.
 """
 
 from __future__ import annotations
@@ -11,25 +15,26 @@ import functools
 import json
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
 import anndata as ad
 import numpy as np
-import pandas as pd
-import scipy.sparse as sp
 import torch
 from torch import Tensor
 
 from scetm_core.config import TrainConfig
 from scetm_core.errors import DataError, RunError, TrainingError
 from scetm_core.model import ScETM
-from scetm_core.model.sparse import SparseRows
+from scetm_core.model.cells import Cells, batch_means, batch_names, normalise, prepare_cells, row_chunks
+from scetm_core.model.mmd import batch_discrepancy
+from scetm_core.model.start import Reference, start_parameters, survey
 from scetm_core.model.storage import read_tensors, write_tensors
 
+__all__ = ["Cells", "Record", "batch_means", "batch_names", "fit", "normalise", "prepare_cells", "row_chunks"]
+
 KEPT_CHECKPOINTS = 2
-SINGLE_BATCH = "all"  # name of the one batch of data without a batch column
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,82 +54,6 @@ class Record:
     grad_norm: float
     cells_per_second: float
     seconds: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cells:
-    """Cells ready for the model: normalised counts and batch codes, rows in step with each other."""
-
-    fractions: sp.csr_matrix  # (n_cells, n_genes), rows sum to 1
-    batch: np.ndarray  # (n_cells,), int64: row of lambda
-
-    def __len__(self) -> int:
-        return int(self.fractions.shape[0])
-
-    def take(self, rows: np.ndarray) -> Cells:
-        """Some of the cells."""
-        return Cells(fractions=self.fractions[rows], batch=self.batch[rows])
-
-    def to(self, device: torch.device) -> tuple[SparseRows, Tensor]:
-        """As the model wants them."""
-        rows = SparseRows.from_scipy(self.fractions, device=device)
-        return rows, torch.from_numpy(self.batch).to(device)
-
-
-def batch_names(data: ad.AnnData, batch_key: str | None) -> list[str]:
-    """Names of the batches in row order of lambda: sorted, so that they do not depend on the order of cells."""
-    return sorted(data.obs[batch_key].astype(str).unique()) if batch_key else [SINGLE_BATCH]
-
-
-def prepare_cells(data: ad.AnnData, model: ScETM, *, batch_key: str | None) -> Cells:
-    """Normalise counts and look batches up by name.
-
-    Raises
-    ------
-    DataError
-        If the genes differ from the model's, a cell is empty, or a batch is unknown to the model.
-    """
-    if list(data.var_names) != model.genes:
-        raise DataError(
-            f"The data have {data.n_vars} genes that differ from the model's {len(model.genes)} in name or order. "
-            "Select the model's genes, in its order, first."
-        )
-    return Cells(fractions=normalise(data), batch=_batch_codes(data, model.batches, batch_key))
-
-
-def normalise(data: ad.AnnData) -> sp.csr_matrix:
-    """Counts over the total counts of the cell, (n_cells, n_genes).
-
-    Raises
-    ------
-    DataError
-        If a cell has no counts.
-    """
-    counts = sp.csr_matrix(data.X, dtype=np.float32)
-    totals = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
-    if not (totals > 0).all():
-        raise DataError(f"{int((totals <= 0).sum())} cells have no counts. Leave them out: `load_dataset` does.")
-    per_value = np.repeat(totals, np.diff(counts.indptr))
-    return sp.csr_matrix(((counts.data / per_value).astype(np.float32), counts.indices, counts.indptr), counts.shape)
-
-
-def _batch_codes(data: ad.AnnData, batches: list[str], batch_key: str | None) -> np.ndarray:
-    if batch_key is None:
-        if len(batches) > 1:
-            raise DataError(f"The model knows the batches {batches}; say which column of obs holds them.")
-        return np.zeros(data.n_obs, dtype=np.int64)
-    codes = pd.Index(batches).get_indexer(data.obs[batch_key].astype(str))
-    if (codes < 0).any():
-        unknown = sorted(set(data.obs[batch_key].astype(str)) - set(batches))
-        raise DataError(f"Column {batch_key!r} holds batches the model does not know: {unknown[:5]}; known: {batches}.")
-    return codes.astype(np.int64)
-
-
-def batch_means(cells: Cells, n_batches: int) -> np.ndarray:
-    """Mean normalised expression of each batch, (n_batches, n_genes), float32."""
-    membership = sp.csr_matrix((np.ones(len(cells)), (cells.batch, np.arange(len(cells)))), (n_batches, len(cells)))
-    sizes = np.maximum(np.asarray(membership.sum(axis=1)), 1)
-    return np.asarray((membership @ cells.fractions).toarray() / sizes, dtype=np.float32)
 
 
 def split_cells(n_cells: int, test_fraction: float, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -219,16 +148,31 @@ class _Trainer:
         train_rows, test_rows = split_cells(len(cells), config.test_fraction, seed=config.seed)
         self.train, self.test = cells.take(train_rows), cells.take(test_rows)
         self.steps_per_epoch = math.ceil(len(self.train) / config.minibatch_size)
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=model.device.type != "mps")
+        self.optimizer = _optimizer(model, config)
         self.generator = torch.Generator(device=model.device)
+        self.reference: Reference | None = None
         self.step = 0
         self.best_test_nll, self.checks_without_progress = math.inf, 0
         self.seconds = 0.0
 
     def initialise(self) -> None:
-        """Start the intercepts from the training cells, unless the published start is asked for."""
-        if self.model.lambda_ is not None and self.model.config.lambda_init == "data":
-            self.model.start_from(batch_means(self.train, len(self.model.batches)))
+        """Start from the training cells whatever the settings do not want started from N(0, 1)."""
+        started = time.perf_counter()
+        model, config = self.model, self.config
+        if model.lambda_ is not None and model.config.lambda_init == "data":
+            model.start_from(batch_means(self.train, len(model.batches)))
+        if model.variable_genes is not None:
+            model.variable_genes.choose(self.train)
+        if model.config.start == "data" or config.anchor_weight > 0 or self._mixes_batches:
+            found = survey(model, self.train, seed=config.seed)
+            self.reference = found.reference
+            if model.config.start == "data":
+                start_parameters(model, self.train, found, seed=config.seed)
+        self.seconds += time.perf_counter() - started
+
+    @property
+    def _mixes_batches(self) -> bool:
+        return self.config.mmd_weight > 0 and len(self.model.batches) > 1
 
     @property
     def finished(self) -> bool:
@@ -244,11 +188,9 @@ class _Trainer:
         last = min(self.step - self.step % self.config.report_every + self.config.report_every, self.config.max_steps)
         self.model.train()
         while self.step < last:
-            minibatch = self.train.take(
-                minibatch_rows(len(self.train), self.config.minibatch_size, self.step, seed=self.config.seed)
-            )
-            sums += self._update(*minibatch.to(self.model.device))
-            n_cells += len(minibatch)
+            rows = minibatch_rows(len(self.train), self.config.minibatch_size, self.step, seed=self.config.seed)
+            sums += self._update(rows)
+            n_cells += len(rows)
             self.step += 1
         nll, kl, grad_norm = (sums / (self.step - first)).tolist()
         if not all(math.isfinite(value) for value in (nll, kl, grad_norm)):
@@ -272,20 +214,38 @@ class _Trainer:
             seconds=self.seconds,
         )
 
-    def _update(self, cells: SparseRows, batch: Tensor) -> Tensor:
-        """One step; returns nll, kl and the gradient's norm without waiting for the device."""
+    def _update(self, rows: np.ndarray) -> Tensor:
+        """One step on some training cells; returns nll, kl and the gradient's norm without waiting for the device."""
         self.generator.manual_seed(_mix(self.config.seed, self.step))
         for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate(self.step)
+            group["lr"] = self._learning_rate(self.step) * group["rate"]
+        cells, batch = self.train.take(rows).to(self.model.device)
         elbo = self.model.elbo(cells, batch, kl_weight=self._kl_weight(self.step), generator=self.generator)
+        loss = elbo.loss
+        if self.reference is not None:
+            loss = loss + self._pull(elbo.mu, batch, torch.from_numpy(rows).to(batch.device), self.reference)
         self.optimizer.zero_grad(set_to_none=True)
-        elbo.loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]
         grad_norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
         self.optimizer.step()
         return torch.stack([elbo.nll.detach(), elbo.kl.detach(), grad_norm])
 
+    def _pull(self, mu: Tensor, batch: Tensor, rows: Tensor, reference: Reference) -> Tensor:
+        """What holds cells near their reference and batches near each other; a scalar."""
+        pull = mu.new_zeros(())
+        if self.config.anchor_weight > 0:
+            spread = reference.delta.var(correction=0).clamp(min=1e-6)
+            pull = pull + self.config.anchor_weight * (mu - reference.delta[rows]).square().mean() / spread
+        if self._mixes_batches:
+            weights = reference.ratio[:, reference.cluster[rows]].T  # (n_cells, n_batches)
+            pull = pull + self.config.mmd_weight * batch_discrepancy(mu, batch, weights)
+        return pull
+
     def _learning_rate(self, step: int) -> float:
-        return self.config.learning_rate * math.exp(-self.config.learning_rate_decay * step)
+        config = self.config
+        if config.learning_rate_schedule == "cosine":
+            return config.learning_rate * 0.5 * (1 + math.cos(math.pi * step / config.max_steps))
+        return config.learning_rate * math.exp(-config.learning_rate_decay * step)
 
     def _kl_weight(self, step: int) -> float:
         """Linear from 0 to its maximum over the warm-up."""
@@ -312,6 +272,8 @@ class _Trainer:
         for name, parameter in self.model.named_parameters():
             for slot, value in self.optimizer.state[parameter].items():
                 tensors[f"optimizer.{slot}.{name}"] = value
+        if self.reference is not None:
+            tensors |= {f"reference.{name}": value for name, value in self.reference._asdict().items()}
         position = {
             "step": self.step,
             "best_test_nll": self.best_test_nll if math.isfinite(self.best_test_nll) else None,
@@ -357,10 +319,25 @@ class _Trainer:
     def _load(self, tensors: dict[str, Tensor]) -> None:
         state = {name.removeprefix("model."): v for name, v in tensors.items() if name.startswith("model.")}
         self.model.load_state_dict(state)
+        if "reference.delta" in tensors:
+            self.reference = Reference(*(tensors[f"reference.{name}"] for name in Reference._fields))
         for name, parameter in self.model.named_parameters():
             self.optimizer.state[parameter] = {
                 slot: tensors[f"optimizer.{slot}.{name}"] for slot in ("step", "exp_avg", "exp_avg_sq")
             }
+
+
+def _optimizer(model: ScETM, config: TrainConfig) -> torch.optim.Optimizer:
+    """AdamW with decay of the embeddings only, hence Adam without; each group's `rate` is its share of the rate."""
+    first, embeddings = [model.input_weight, model.input_bias], [model.alpha, model.rho]
+    special = {id(parameter) for parameter in (*first, *embeddings)}
+    rest = [parameter for parameter in model.parameters() if id(parameter) not in special]
+    groups = [
+        {"params": first, "rate": config.first_layer_rate, "weight_decay": 0.0},
+        {"params": embeddings, "rate": 1.0, "weight_decay": config.weight_decay},
+        {"params": rest, "rate": 1.0, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=model.device.type != "mps")
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
@@ -373,11 +350,6 @@ def nll_per_cell(model: ScETM, cells: Cells, *, chunk_size: int = 4096) -> np.nd
     model.eval()
     chunks = (cells.take(rows).to(model.device) for rows in row_chunks(len(cells), chunk_size))
     return np.concatenate([model.nll_per_cell(rows, batch).cpu().numpy() for rows, batch in chunks])
-
-
-def row_chunks(n_cells: int, size: int) -> Iterator[np.ndarray]:
-    """Consecutive rows, `size` at a time."""
-    return (np.arange(first, min(first + size, n_cells)) for first in range(0, n_cells, size))
 
 
 def _mix(seed: int, step: int) -> int:

@@ -16,7 +16,7 @@ import pytest
 import scipy.sparse as sp
 
 from scetm_core import keys
-from scetm_core.config import RunConfig, run_config_from_flat
+from scetm_core.config import RECIPE, RunConfig, run_config_from_flat
 from scetm_core.runs import Run
 
 if TYPE_CHECKING:
@@ -111,6 +111,12 @@ def tiny_config(planted_file: Path) -> Callable[..., RunConfig]:
         return run_config_from_flat({"name": "tiny", "path": str(planted_file), **columns, **TINY, **changes})
 
     return build
+
+
+@pytest.fixture
+def recipe() -> dict[str, Any]:
+    """The settings of our presets, for planted data: flat names and values."""
+    return {**RECIPE, "n_emb": 8, "n_variable_genes": 40}
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 
 from scetm_core.config import (
     PRESETS,
+    RECIPE,
     SECTIONS,
     DataConfig,
     ModelConfig,
@@ -157,6 +158,26 @@ def test_defaults_are_those_of_the_paper_where_we_do_not_say_otherwise() -> None
     assert (model.n_topics, model.n_hidden, model.dropout, model.n_emb) == (50, 128, 0.1, 400)
     assert (train.learning_rate, train.learning_rate_decay, train.max_grad_norm) == (0.005, 6e-5, 50)
     assert (train.max_kl_weight, train.kl_warmup, train.test_fraction) == (1e-7, 1 / 3, 0.1)
+    assert (model.encoder_input, model.start) == ("fraction", "normal")
+    assert (train.learning_rate_schedule, train.first_layer_rate) == ("exponential", 1)
+    assert (train.weight_decay, train.mmd_weight, train.anchor_weight) == (0, 0, 0)
+
+
+def test_the_paper_preset_departs_from_the_defaults_in_length_and_intercepts_only() -> None:
+    config = run_config_from_flat(PRESETS["paper"].values)
+    assert config.model == ModelConfig(lambda_init="normal")
+    assert config.train == TrainConfig(max_steps=6000, minibatch_size=2000)
+
+
+@pytest.mark.parametrize("name", ["quick", "standard"])
+def test_the_other_presets_follow_the_recipe(name: str) -> None:
+    assert RECIPE.items() <= PRESETS[name].values.items()
+
+
+def test_a_config_written_before_the_recipe_reads_as_the_published_method() -> None:
+    config = RunConfig.from_dict({"model": {"lambda_init": "data"}, "train": {"max_steps": 7}})
+    assert config.model == ModelConfig(lambda_init="data", encoder_input="fraction", start="normal")
+    assert config.train == TrainConfig(max_steps=7, mmd_weight=0, anchor_weight=0, weight_decay=0)
 
 
 @pytest.mark.parametrize("name", ["", "   ", "x" * 121])

@@ -30,7 +30,8 @@ class Cost:
 
 def n_parameters(n_genes: int, model: ModelConfig, *, n_batches: int = 1) -> int:
     """Number of learnt values: encoder, its two heads, gene and topic embeddings, batch intercepts."""
-    encoder = n_genes * model.n_hidden + model.n_hidden * 2 * model.n_topics
+    n_inputs = min(n_genes, model.n_variable_genes) if model.encoder_input == "hvg" else n_genes
+    encoder = n_inputs * model.n_hidden + model.n_hidden * 2 * model.n_topics
     embeddings = (model.n_topics + n_genes) * model.n_emb
     return encoder + embeddings + (n_batches * n_genes if model.batch_intercept else 0)
 

@@ -1,4 +1,4 @@
-"""The model: `ScETM` and the fused softmax likelihood it is trained with.
+"""The model: `ScETM`, the fused softmax likelihood it is trained with, and the start it is given.
 
 Importing this package imports torch; the web server never does.
 """

@@ -22,17 +22,19 @@ from scetm_core.errors import ConfigError, RunError
 from scetm_core.model.likelihood import softmax_nll, softmax_nll_per_cell
 from scetm_core.model.sparse import SparseRows, sparse_linear
 from scetm_core.model.storage import read_tensors, write_tensors
+from scetm_core.model.variable_genes import VariableGenes
 
 LOG_SIGMA_RANGE = (-10.0, 10.0)
 MEAN_FLOOR = 1e-6  # added to a batch's mean fraction before the log: a gene absent from a batch stays finite
 
 
 class Elbo(NamedTuple):
-    """The two terms of one minibatch; scalars, nats, lower is better."""
+    """The two terms of one minibatch; scalars, nats, lower is better. And the mean of q(delta) they were got at."""
 
     loss: Tensor  # nll + kl_weight * kl
     nll: Tensor  # per read
     kl: Tensor  # per cell, summed over topics
+    mu: Tensor  # (n_cells, n_topics)
 
 
 class ScETM(nn.Module):
@@ -65,8 +67,11 @@ class ScETM(nn.Module):
             return nn.Parameter(torch.empty(*shape).uniform_(-bound, bound, generator=generator))
 
         n_genes, n_hidden, n_topics = len(self.genes), config.n_hidden, config.n_topics
-        self.input_weight = uniform(n_genes, n_genes, n_hidden)
-        self.input_bias = uniform(n_genes, n_hidden)
+        has_choice = config.encoder_input == "hvg"
+        self.variable_genes = VariableGenes(n_genes, config.n_variable_genes) if has_choice else None
+        n_inputs = n_genes if self.variable_genes is None else len(self.variable_genes.genes)
+        self.input_weight = uniform(n_inputs, n_inputs, n_hidden)
+        self.input_bias = uniform(n_inputs, n_hidden)
         self.norm = nn.BatchNorm1d(n_hidden)
         self.head_weight = uniform(n_hidden, n_hidden, 2 * n_topics)
         self.head_bias = uniform(n_hidden, 2 * n_topics)
@@ -99,6 +104,12 @@ class ScETM(nn.Module):
         with torch.no_grad():
             self.lambda_.copy_(torch.from_numpy(np.log(fractions + MEAN_FLOOR)))
 
+    def activations(self, cells: SparseRows) -> Tensor:
+        """Output of the encoder's first layer, before the batch norm: (n_cells, n_hidden)."""
+        if self.variable_genes is None:
+            return (sparse_linear(cells, self.input_weight) + self.input_bias).relu()
+        return torch.addmm(self.input_bias, self.variable_genes(cells), self.input_weight).relu()
+
     def encode(self, cells: SparseRows, *, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Parameters of q(delta) for each cell.
 
@@ -113,8 +124,7 @@ class ScETM(nn.Module):
         -------
         mu and log sigma, each (n_cells, n_topics).
         """
-        hidden = (sparse_linear(cells, self.input_weight) + self.input_bias).relu()
-        hidden = self.norm(hidden)  # (n_cells, n_hidden)
+        hidden = self.norm(self.activations(cells))  # (n_cells, n_hidden)
         if self.training and self.config.dropout > 0:
             keep = torch.empty_like(hidden).bernoulli_(1 - self.config.dropout, generator=generator)
             hidden = hidden * keep / (1 - self.config.dropout)
@@ -143,7 +153,7 @@ class ScETM(nn.Module):
         theta = (mu + log_sigma.exp() * noise).softmax(dim=-1)  # (n_cells, n_topics)
         nll = softmax_nll(*self.mixture(theta, batch), cells)
         kl = 0.5 * (mu.square() + (2 * log_sigma).exp() - 1 - 2 * log_sigma).sum(dim=-1).mean()
-        return Elbo(nll + kl_weight * kl, nll, kl)
+        return Elbo(nll + kl_weight * kl, nll, kl, mu)
 
     @torch.no_grad()
     def nll_per_cell(self, cells: SparseRows, batch: Tensor) -> Tensor:

@@ -41,6 +41,7 @@ def elbo_of(model: ScETM, cells: tuple[SparseRows, Tensor], *, kl_weight: float 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.1], ids=lambda rate: f"dropout {rate}")
 @pytest.mark.parametrize("lambda_init", ["data", "normal"])
+@pytest.mark.parametrize("encoder_input", ["hvg", "fraction"])
 @pytest.mark.parametrize("batch_intercept", [True, False], ids=["intercept", "no intercept"])
 @pytest.mark.parametrize("batch_key", ["batch", None], ids=["two batches", "one batch"])
 def test_every_parameter_gets_a_gradient(
@@ -49,13 +50,17 @@ def test_every_parameter_gets_a_gradient(
     *,
     batch_key: str | None,
     batch_intercept: bool,
+    encoder_input: str,
     lambda_init: str,
     dropout: float,
 ) -> None:
     model = model_for(
-        planted, batch_key=batch_key, batch_intercept=batch_intercept, lambda_init=lambda_init, dropout=dropout
-    )
+        planted, batch_key=batch_key, batch_intercept=batch_intercept, lambda_init=lambda_init, dropout=dropout,
+        encoder_input=encoder_input, n_variable_genes=40,
+    )  # fmt: skip
     cells = prepared(planted, model)
+    if model.variable_genes is not None:
+        model.variable_genes.choose(cells)
     if batch_intercept and lambda_init == "data":
         model.start_from(batch_means(cells, len(model.batches)))
     elbo_of(model.train(), cells.to(model.device)).loss.backward()
@@ -166,6 +171,25 @@ def test_permuting_genes_in_data_and_weights_changes_nothing(planted: ad.AnnData
     torch.testing.assert_close(elbo_of(twin, shuffled_cells).nll, elbo_of(model, cells).nll)
 
 
+def test_permuting_genes_changes_nothing_when_some_are_chosen(planted: ad.AnnData, model_for: ModelFor) -> None:
+    settings = {"encoder_input": "hvg", "n_variable_genes": 40}
+    model = model_for(planted, **settings).eval()
+    model.variable_genes.choose(prepared(planted, model))
+    order = np.random.default_rng(0).permutation(planted.n_vars)
+    shuffled = planted[:, order].copy()
+    twin = model_for(shuffled, **settings).eval()
+    twin.variable_genes.choose(prepared(shuffled, twin))
+    chosen, again = (set(np.array(m.genes)[m.variable_genes.genes]) for m in (model, twin))
+    assert chosen == again
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    state["variable_genes.genes"] = torch.from_numpy(np.argsort(order))[state["variable_genes.genes"]]
+    state["rho"], state["lambda_"] = state["rho"][order], state["lambda_"][:, order]
+    twin.load_state_dict(state)
+    cells, shuffled_cells = cells_of(planted, model), cells_of(shuffled, twin)
+    torch.testing.assert_close(delta_of(twin, shuffled_cells[0]), delta_of(model, cells[0]), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(elbo_of(twin, shuffled_cells).nll, elbo_of(model, cells).nll)
+
+
 def test_permuting_cells_permutes_delta(planted: ad.AnnData, model_for: ModelFor) -> None:
     model = model_for(planted)
     order = np.random.default_rng(0).permutation(planted.n_obs)
@@ -183,10 +207,13 @@ def test_depth_of_a_cell_does_not_move_it(planted: ad.AnnData, model_for: ModelF
 
 
 @pytest.mark.parametrize("batch_intercept", [True, False], ids=["intercept", "no intercept"])
+@pytest.mark.parametrize("encoder_input", ["hvg", "fraction"])
 def test_a_saved_model_gives_identical_delta(
-    planted: ad.AnnData, model_for: ModelFor, tmp_path: Path, *, batch_intercept: bool
+    planted: ad.AnnData, model_for: ModelFor, tmp_path: Path, *, encoder_input: str, batch_intercept: bool
 ) -> None:
-    model = model_for(planted, batch_intercept=batch_intercept)
+    model = model_for(planted, batch_intercept=batch_intercept, encoder_input=encoder_input, n_variable_genes=40)
+    if model.variable_genes is not None:
+        model.variable_genes.choose(prepared(planted, model))
     cells, batch = cells_of(planted, model)
     elbo_of(model.train(), (cells, batch))  # moves the running mean of the batch norm
     model.save(tmp_path / "model.safetensors")

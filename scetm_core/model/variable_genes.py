@@ -1,0 +1,135 @@
+"""Which genes tell cells apart, and how do they enter the encoder? Highly variable ones, each on a like scale.
+
+The published encoder sees each gene's share of the cell's counts, so that a handful of abundant genes drown all
+others. Here it sees log1p(10,000 x share) of the most variable genes, minus the gene's mean, over its spread. List,
+means and spreads are buffers: they are saved with the model, and a new cell needs neither its batch nor other cells.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+import torch
+from torch import Tensor, nn
+
+from scetm_core.model.cells import Cells
+from scetm_core.model.sparse import SparseRows
+
+COUNTS_PER_CELL = 1e4  # shares are scaled to this depth before the logarithm
+SPREAD_FLOOR = 0.01  # added to a gene's standard deviation, so that a nearly silent gene is not blown up
+MAX_DEVIATION = 10.0  # in standard deviations; beyond, values are cut
+N_MEAN_BINS = 20  # genes are compared with others of like mean
+
+
+class VariableGenes(nn.Module):
+    """From sparse cells by all genes to dense, standardised cells by variable genes; nothing here is learnt.
+
+    Parameters
+    ----------
+    n_genes
+        Genes of the data.
+    n_variable
+        Genes to keep, at most `n_genes`. Until `choose` is called these are the first ones, unscaled.
+    """
+
+    genes: Tensor  # (n_variable,), columns of the data
+    mean: Tensor  # (n_variable,)
+    spread: Tensor  # (n_variable,), standard deviation
+
+    def __init__(self, n_genes: int, n_variable: int) -> None:
+        super().__init__()
+        n_variable = min(n_variable, n_genes)
+        self.register_buffer("genes", torch.arange(n_variable))
+        self.register_buffer("mean", torch.zeros(n_variable))
+        self.register_buffer("spread", torch.ones(n_variable))
+
+    def choose(self, cells: Cells) -> None:
+        """Pick the most variable genes of some cells, and take their means and spreads over all these cells."""
+        genes = most_variable(cells.fractions, cells.batch, n_top=len(self.genes))
+        logged = _log_scaled(cells.fractions)[:, genes]
+        mean, variance = _mean_and_variance(logged, ddof=0)
+        self.genes.copy_(torch.from_numpy(genes))
+        self.mean.copy_(torch.from_numpy(mean.astype(np.float32)))
+        self.spread.copy_(torch.from_numpy(np.sqrt(variance).astype(np.float32)))
+
+    def forward(self, cells: SparseRows) -> Tensor:
+        """What the encoder sees of each cell: (n_cells, n_variable)."""
+        rows, n_variable = cells.matrix, len(self.genes)
+        n_cells, n_genes = rows.shape
+        place = torch.full((n_genes,), n_variable, device=rows.device)  # genes left out share a spare column
+        place[self.genes] = torch.arange(n_variable, device=rows.device)
+        column = place[rows.col_indices().long()]
+        row = torch.repeat_interleave(
+            torch.arange(n_cells, device=rows.device), rows.crow_indices().diff(), output_size=len(column)
+        )
+        dense = self.mean.new_zeros(n_cells, n_variable + 1)
+        dense[row, column] = (COUNTS_PER_CELL * rows.values()).log1p()
+        standardised = (dense[:, :-1] - self.mean) / (self.spread + SPREAD_FLOOR)
+        return standardised.clamp(-MAX_DEVIATION, MAX_DEVIATION)  # (n_cells, n_variable)
+
+
+def most_variable(fractions: sp.csr_matrix, batch: np.ndarray, *, n_top: int) -> np.ndarray:
+    """Columns of the `n_top` genes that vary most within the batches, in ascending order.
+
+    In each batch the dispersion (log of variance over mean) is compared with that of genes of like mean. Genes are
+    ranked by the number of batches in which they are among the `n_top`, then by their mean standing.
+
+    Parameters
+    ----------
+    fractions
+        (n_cells, n_genes), counts over the total counts of the cell.
+    batch
+        (n_cells,) codes.
+
+    Notes
+    -----
+    Satija et al. (2015); the same genes as scanpy's `highly_variable_genes(flavor="seurat", batch_key=...)`.
+    """
+    n_genes = fractions.shape[1]
+    if n_top >= n_genes:
+        return np.arange(n_genes)
+    votes, standing, n_measured = np.zeros(n_genes), np.zeros(n_genes), np.zeros(n_genes)
+    sizes = np.bincount(batch)
+    for code in np.flatnonzero(sizes >= min(2, sizes.max())):
+        standings = _standings(fractions[batch == code])
+        known = np.sort(standings[~np.isnan(standings) & (standings != -np.inf)])
+        measured = ~np.isnan(standings)
+        if len(known):
+            votes += measured & (standings >= known[-min(n_top, len(known))])
+        standing += np.where(measured & np.isfinite(standings), standings, 0.0)
+        n_measured += measured
+    order = np.lexsort([-standing / np.maximum(n_measured, 1), -votes])
+    return np.sort(order[:n_top])
+
+
+def _standings(fractions: sp.csr_matrix) -> np.ndarray:
+    """(n_genes,) dispersion in standard deviations of genes with like mean; -inf if silent, NaN if constant."""
+    mean, variance = _mean_and_variance(fractions * COUNTS_PER_CELL, ddof=1)
+    there = mean > 0
+    standings = np.full(len(mean), -np.inf)
+    with np.errstate(divide="ignore"):
+        dispersion = np.log(variance[there] / mean[there])
+    genes = pd.DataFrame({"dispersion": np.where(np.isfinite(dispersion), dispersion, np.nan)})
+    by_mean = genes.groupby(pd.cut(np.log1p(mean[there]), N_MEAN_BINS, labels=False))["dispersion"]
+    centre, scale = by_mean.transform("mean"), by_mean.transform("std")
+    alone = scale.isna()  # the only gene of its bin stands at 1
+    scale, centre = scale.where(~alone, centre), centre.where(~alone, 0.0)
+    standings[there] = (genes["dispersion"] - centre) / scale
+    return standings
+
+
+def _log_scaled(fractions: sp.csr_matrix) -> sp.csr_matrix:
+    return sp.csr_matrix(
+        (np.log1p(COUNTS_PER_CELL * fractions.data), fractions.indices, fractions.indptr), fractions.shape
+    )
+
+
+def _mean_and_variance(values: sp.csr_matrix, *, ddof: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of each column, float64, zeros included."""
+    n_cells, n_genes = values.shape
+    data = values.data.astype(np.float64)
+    total = np.bincount(values.indices, data, minlength=n_genes)
+    squares = np.bincount(values.indices, data**2, minlength=n_genes)
+    mean = total / n_cells
+    return mean, np.maximum(squares - n_cells * mean**2, 0) / max(n_cells - ddof, 1)
