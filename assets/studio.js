@@ -3,13 +3,19 @@
   "use strict";
 
   const INK = "#1f2933";
+  const LEGEND_WIDTH = 220; // pixels beside an exported figure whose legend is not part of it on screen
 
   /** The figure as it is on screen, for paper: real vectors instead of WebGL points, on white, in dark ink. */
   function forPaper(shown) {
     const data = shown.data.map((trace) => (trace.type === "scattergl" ? { ...trace, type: "scatter" } : trace));
     const layout = { ...shown.layout, paper_bgcolor: "#ffffff", plot_bgcolor: "#ffffff", autosize: false };
     layout.font = { ...layout.font, color: INK };
-    return { data, layout, config: { staticPlot: true } };
+    const isNamed = shown.layout.showlegend === false && shown.data.some((trace) => trace.showlegend !== false && trace.name);
+    if (isNamed) {
+      layout.showlegend = true;
+      layout.legend = { ...layout.legend, orientation: "v", x: 1.02, xanchor: "left", y: 1, yanchor: "top" };
+    }
+    return { data, layout, width: shown.offsetWidth + (isNamed ? LEGEND_WIDTH : 0), height: shown.offsetHeight };
   }
 
   function save(url, name) {
@@ -33,11 +39,33 @@
     const { graph, format } = item;
     const shown = document.getElementById(graph)?.querySelector(".js-plotly-plot");
     if (!shown?.data) return;
-    const size = { width: shown.offsetWidth, height: shown.offsetHeight };
+    const { data, layout, width, height } = forPaper(shown);
     const scale = format === "png" ? 300 / 96 : 1;
-    const url = await window.Plotly.toImage(forPaper(shown), { format, ...size, scale });
+    const url = await window.Plotly.toImage({ data, layout, config: { staticPlot: true } }, { format, width, height, scale });
     save(url, fileName(graph, format));
   }
+
+  /** Hide or show one group of a figure, or show it alone (and all again). */
+  function chooseGroup(item, alone) {
+    const items = [...item.parentElement.querySelectorAll(".legend-item")];
+    const isShown = (entry) => entry.getAttribute("aria-pressed") === "true";
+    const isAlone = items.every((entry) => isShown(entry) === (entry === item));
+    const wanted = items.map((entry) => (alone ? isAlone || entry === item : entry === item ? !isShown(entry) : isShown(entry)));
+    items.forEach((entry, i) => entry.setAttribute("aria-pressed", String(wanted[i])));
+    const graph = document.getElementById(item.parentElement.dataset.graph)?.querySelector(".js-plotly-plot");
+    if (graph) window.Plotly.restyle(graph, { visible: wanted }, items.map((entry) => Number(entry.dataset.trace)));
+  }
+
+  document.addEventListener("click", (event) => {
+    const item = event.target.closest?.(".legend-item");
+    if (item && event.detail < 2) chooseGroup(item, event.shiftKey);
+  });
+  document.addEventListener("dblclick", (event) => {
+    const item = event.target.closest?.(".legend-item");
+    if (!item) return;
+    chooseGroup(item, false); // takes back what the first click did
+    chooseGroup(item, true);
+  });
 
   /** Give another map the ranges that this one has been moved to. */
   function followZoom(moved, other) {

@@ -12,7 +12,8 @@ from dash.development.base_component import Component
 
 from pages._shared import colors, ids, studio
 from pages._shared.export import csv_button, csv_download
-from pages._shared.parts import figure_card, no_run_state, notice, page
+from pages._shared.legend import legend_of
+from pages._shared.parts import figure_card, legend_id, no_run_state, notice, page
 from scetm_core import keys
 from scetm_core.errors import RunError
 from scetm_core.figures import default_point_size, plot_umap
@@ -65,7 +66,9 @@ def layout(
         _controls(result.n_obs),
         html.Div(
             [
-                figure_card(graph, title=selects[select], how_to_read=HOW_TO_READ, height=640, is_map=True)
+                figure_card(
+                    graph, title=selects[select], how_to_read=HOW_TO_READ, height=560, is_map=True, has_legend=True
+                )
                 for graph, select in MAPS
             ],
             className="two-columns",
@@ -106,6 +109,14 @@ def draw_map(run_id: str, color: str, size: float | None, labels: bool) -> go.Fi
     return plot_umap(frame, point_size=size, labels=labels)
 
 
+def draw_map_and_legend(
+    run_id: str, color: str, size: float | None, labels: bool, graph: str
+) -> tuple[go.Figure, Component | None]:
+    """One map of the cells, and the legend below it."""
+    figure = draw_map(run_id, color, size, labels)
+    return figure, legend_of(figure, graph)
+
+
 def offer_colors(typed: str | None, chosen: str | None, run_id: str) -> Any:
     """Offer the genes that match what is being typed."""
     if not typed or typed == (chosen or "").replace("topic_", "topic "):
@@ -123,11 +134,13 @@ def download_cells(n_clicks: int | None, run_id: str, color: str) -> Any:
 for _graph, _select in MAPS:
     callback(
         Output(_graph, "figure"),
+        Output(legend_id(_graph), "children"),
         Input(ids.ACTIVE_RUN, "data"),
         Input(_select, "value"),
         Input(SIZE, "value"),
         Input(LABELS, "checked"),
-    )(draw_map)
+        State(_graph, "id"),
+    )(draw_map_and_legend)
     callback(
         Output(_select, "data"),
         Input(_select, "searchValue"),

@@ -79,6 +79,7 @@ def figure_card(
     height: int | None = 480,
     scrolls: bool = False,
     is_map: bool = False,
+    has_legend: bool = False,
     table: bool = True,
 ) -> Component:
     """A graph with its title, explanation and export menu. The space is held before the figure comes.
@@ -91,6 +92,8 @@ def figure_card(
         Whether a tall figure scrolls in its card.
     is_map
         Whether the wheel zooms.
+    has_legend
+        Whether the page puts a legend into `legend_id` below the graph.
     table
         Whether the page offers the graph's table as CSV (see `export.csv_button`).
     """
@@ -101,14 +104,20 @@ def figure_card(
                 id=graph_id,
                 config=cast("dcc.Graph.Config", MAP_CONFIG if is_map else GRAPH_CONFIG),
                 responsive=True if height else "auto",
-                style={"height": f"min({height}px, 100vw + 220px)" if is_map else f"{height}px"} if height else {},
+                style={"height": f"min({height}px, 100vw)" if is_map else f"{height}px"} if height else {},
                 figure=EMPTY_FIGURE,
             ),
             className="graph" + (" graph-scrolls" if scrolls else "") + ("" if height else " graph-own-height"),
         ),
+        html.Div(id=legend_id(graph_id)) if has_legend else None,
         title=title,
         actions=[explanation(how_to_read), export_menu(graph_id, table=table)],
     )  # fmt: skip
+
+
+def legend_id(graph: str) -> str:
+    """Id of the place for the legend of a graph."""
+    return f"{graph}-legend"
 
 
 def explanation(text: str) -> Component:
