@@ -49,8 +49,9 @@ def layout(
     except RunError as error:
         return page("Cells", question, notice(str(error)))
     first, second = colors.default_colors(result, shown.id)
-    if topic is not None:
-        color = color or keys.topic_name(int(topic)) if topic.isdecimal() else color
+    asked = colors.topic_in(topic, result)
+    if asked is not None:
+        color = color or keys.topic_name(asked)
     chosen = {COLOR: color or first, COLOR_BESIDE: beside or second}
     offered = {name: colors.choices(result, chosen=value) for name, value in chosen.items()}
     selects = {

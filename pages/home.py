@@ -12,10 +12,10 @@ from dash import Input, Output, callback, ctx, dcc, no_update
 from dash.development.base_component import Component
 
 from pages._shared import ids, studio
-from pages._shared.parts import age, card, duration, link_button, page, score_in_words
+from pages._shared.parts import age, card, duration, link_button, notice, page, score_in_words
 from scetm_core import jobs
 from scetm_core.data.demo import write_demo
-from scetm_core.runs import Run, list_runs
+from scetm_core.runs import Run
 
 dash.register_page(__name__, path="/", name="Home", title="scETM Studio", order=0, group="Prepare")
 
@@ -41,11 +41,12 @@ COLUMNS = [
 
 def layout(**_: str) -> Component:
     """The page."""
-    runs = list_runs(studio.current().runs_folder)
+    runs, problems = studio.list_readable_runs()
     return page(
         "Home",
         "What did I train, and what comes next?",
         _welcome(has_runs=bool(runs)),
+        notice(" ".join(problems), title="Some runs cannot be read", color="yellow") if problems else None,
         card(
             dag.AgGrid(
                 id=RUNS,
@@ -120,7 +121,7 @@ def refresh_runs(n_intervals: int | None) -> tuple[Any, Any]:
     """Follow runs that are under way."""
     if not n_intervals:
         return no_update, no_update
-    runs = list_runs(studio.current().runs_folder)
+    runs, _ = studio.list_readable_runs()
     return [run_row(run) for run in runs], not _any_under_way(runs)
 
 

@@ -75,7 +75,8 @@ def layout(run: str | None = None, topic: str | None = None, groupby: str | None
     groups = grouping_columns(result)
     label_key = shown.config.data.label_key
     chosen = groupby if groupby in groups else (label_key if label_key in groups else keys.LEIDEN)
-    focus = int(topic) if topic and topic.isdecimal() and int(topic) < n_topics(result) else strongest_topic(result)
+    asked = colors.topic_in(topic, result)
+    focus = strongest_topic(result) if asked is None else asked
     return page(
         "Topics",
         question,

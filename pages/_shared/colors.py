@@ -78,7 +78,21 @@ def colored_frame(run_id: str, color: str) -> pd.DataFrame:
         return frame
 
 
+def topic_in(text: str | None, result: ad.AnnData) -> int | None:
+    """The topic a URL asks for, if the result has it."""
+    n_topics = result.obsm[keys.DELTA].shape[1]
+    return next((topic for topic in range(n_topics) if str(topic) == text), None)
+
+
 def map_table(run_id: str, color: str) -> pd.DataFrame:
-    """The table behind a map, by cell name: its place, and what it is coloured by."""
+    """The table behind a map, by cell name: its place, and what it is coloured by.
+
+    Raises
+    ------
+    ScetmError
+        If there is nothing to show; the text says why.
+    """
     frame = colored_frame(run_id, color).rename(columns={"x": "umap_1", "y": "umap_2", "color": color})
-    return frame.set_index("cell") if len(frame) else frame
+    if frame.empty:
+        raise ScetmError(frame.attrs["reason"])
+    return frame.set_index("cell")

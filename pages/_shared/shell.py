@@ -10,7 +10,6 @@ from dash import ALL, Input, Output, State, callback, clientside_callback, ctx, 
 from dash.development.base_component import Component
 
 from pages._shared import ids, studio
-from scetm_core.runs import list_runs
 
 GROUPS = ("Prepare", "Explore", "Explain", "Judge")  # in the order of the work
 
@@ -109,7 +108,7 @@ def follow_url(
     pathname: str, search: str | None, links: list[dict[str, str]]
 ) -> tuple[list[dict[str, str]], str | None, list[str], list[bool]]:
     """Show the runs there are, mark the page, and carry the run from page to page."""
-    runs = list_runs(studio.current().runs_folder)
+    runs, _ = studio.list_readable_runs()
     options = [{"value": run.id, "label": studio.run_label(run)} for run in runs]
     asked = run_in(search)
     known = asked if asked in {run.id for run in runs} else None

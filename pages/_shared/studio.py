@@ -90,6 +90,18 @@ def current() -> Studio:
     return _current
 
 
+def list_readable_runs() -> tuple[list[Run], list[str]]:
+    """The runs of this home, the newest first, and what is wrong with those that cannot be read."""
+    readable, problems = [], []
+    for run in list_runs(current().runs_folder):
+        try:
+            run.config, run.status(), run.evaluation()
+            readable.append(run)
+        except RunError as error:
+            problems.append(str(error))
+    return readable, problems
+
+
 def find_run(run_id: str | None) -> Run | None:
     """The run a page shows: the one asked for, else the newest with a result, else the newest, else none.
 
@@ -100,7 +112,7 @@ def find_run(run_id: str | None) -> Run | None:
     """
     if run_id:
         return open_run(current().runs_folder, run_id)
-    runs = list_runs(current().runs_folder)
+    runs, _ = list_readable_runs()
     return next((run for run in runs if run.has_result), runs[0] if runs else None)
 
 

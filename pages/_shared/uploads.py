@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import flask
@@ -65,8 +66,15 @@ def _store(name: str) -> str:
                 received += len(block)
         if received != announced:
             raise DataError(f"{name} arrived incomplete ({received:,} of {announced:,} bytes). Try again.")
-        describe_dataset(draft)  # refuses what is no data set, before it gets a name
+        _refuse_what_is_no_data_set(draft, name)
         os.replace(draft, target)
     finally:
         draft.unlink(missing_ok=True)
     return f"uploads/{name}"
+
+
+def _refuse_what_is_no_data_set(draft: Path, name: str) -> None:
+    try:
+        describe_dataset(draft)
+    except DataError as error:
+        raise DataError(str(error).replace(str(draft), name)) from error

@@ -69,7 +69,7 @@ def read_fields(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
         if value is None or value == "":
             raise ConfigError(f"{entry.setting.label} is empty. Fill it in.", field=name)
         try:
-            settings[name] = entry.type(value) if entry.type in (int, float) else value
+            settings[name] = float(value) if entry.type in (int, float) else value
         except ValueError as error:
             raise ConfigError(f"{entry.setting.label} must be a number, got {value!r}.", field=name) from error
     return settings

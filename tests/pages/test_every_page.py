@@ -25,7 +25,10 @@ PAGES = sorted(path.stem for path in Path("pages").glob("*.py") if not path.stem
 RUN_PAGES = ("train", "cells", "topics")  # those whose `run` is looked up
 DONE = "done-run"
 HOSTILE_RUNS = ("../../etc", "..", "/etc/passwd", "no-such-run", "a\0b", "<script>alert(1)</script>", "x" * 5000)
-HOSTILE_FILES = ("../../etc/passwd", "lab/../../etc/passwd", "lab/planted.h5ad/..", "nowhere/x.h5ad", "/", "lab/" + "x" * 5000, "lab/a\0b")  # fmt: skip
+HOSTILE_FILES = (
+    "../../etc/passwd", "lab/../../etc/passwd", "lab/planted.h5ad/..", "nowhere/x.h5ad", "/", "lab/" + "x" * 5000,
+    "lab/a\0b",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -141,6 +144,18 @@ def test_every_graph_has_an_export_menu(
 
 
 @pytest.mark.parametrize("name", PAGES)
+def test_every_table_that_is_offered_can_be_had(
+    name: str, page_module: PageModule, components_in: Callable[..., list[Component]], csv_of: Callable[..., Any]
+) -> None:
+    module = page_module(name)
+    shown = [module.layout(run=DONE), module.show_report("lab/planted.h5ad") if name == "data" else None]
+    ids = [node.id for node in components_in(shown) if isinstance(getattr(node, "id", None), dict)]
+    for graph in [entry["graph"] for entry in ids if entry["type"] == "export-csv"]:
+        assert callable(csv_of(graph))
+        assert {"type": "export-csv-download", "graph": graph} in ids
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_no_two_components_of_a_page_share_an_id(
     name: str, page_module: PageModule, components_in: Callable[..., list[Component]]
 ) -> None:
@@ -174,7 +189,7 @@ def test_sizes_have_units(n_bytes: float, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("score", "words"), [(None, "–"), (0.944, ".94"), (1.0, "1.00"), (0.0, ".00"), (-0.05, "-.05"), (10.02, "10.02")]
+    ("score", "words"), [(None, "–"), (0.944, ".94"), (1.0, "1.00"), (0.0, ".00"), (-0.05, "-.05")]
 )
 def test_scores_are_printed_as_papers_do(score: float | None, words: str) -> None:
     assert score_in_words(score) == words

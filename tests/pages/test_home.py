@@ -42,7 +42,9 @@ def test_a_run_under_way_shows_its_progress_and_leads_to_its_training(
 
 
 @pytest.mark.parametrize("state", ["failed", "cancelled"])
-def test_a_run_that_ended_early_says_so(state: str, page_module: PageModule, make_shown_run: Callable[..., Run]) -> None:
+def test_a_run_that_ended_early_says_so(
+    state: str, page_module: PageModule, make_shown_run: Callable[..., Run]
+) -> None:
     assert page_module("home").run_row(make_shown_run(status=Status(state=state)))["state"] == state
 
 
@@ -64,7 +66,11 @@ def test_the_newest_run_stands_first(
 
 @pytest.mark.parametrize(("state", "stands_still"), [("running", False), ("done", True)])
 def test_the_page_looks_again_only_while_something_runs(
-    state: str, stands_still: bool, page_module: PageModule, make_shown_run: Callable[..., Run], find: Callable[..., Any]
+    state: str,
+    stands_still: bool,
+    page_module: PageModule,
+    make_shown_run: Callable[..., Run],
+    find: Callable[..., Any],
 ) -> None:
     make_shown_run(status=alive(state=state))
     home = page_module("home")

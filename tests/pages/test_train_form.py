@@ -125,32 +125,36 @@ def test_an_unreadable_file_offers_nothing_and_the_report_says_why(form: ModuleT
 
 
 @pytest.mark.parametrize("ref", ["../../etc/passwd", "lab/../secret.h5ad", "nowhere/x.h5ad"])
-def test_a_path_outside_the_data_folders_is_refused_everywhere(form: ModuleType, filled: Filled, ref: str) -> None:
+def test_a_path_outside_the_data_folders_is_refused_everywhere(
+    form: ModuleType, filled: Filled, ref: str, own_studio: Studio, triggered: Trigger
+) -> None:
     with pytest.raises(DataError):
         form.offer_choices(ref)
     filled.file = ref
     assert filled.validate()[2] is True
     with pytest.raises(DataError):
-        form.create_run.__wrapped__ if False else form._read_form(ref, (DATA, DATA_IDS), ([], []), ([], []))
+        submit(filled, triggered)
+    assert list_runs(own_studio.runs_folder) == []
 
 
 # ---- presets ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("preset", list(PRESETS))
-def test_a_preset_fills_the_fields_and_keeps_the_name(preset: str, form: ModuleType, filled: Filled) -> None:
+def test_a_preset_fills_the_fields_and_keeps_the_name(
+    preset: str, form: ModuleType, filled: Filled, own_studio: Studio, triggered: Trigger
+) -> None:
     filled.type(max_steps=77, dropout="0.5")
     values, switches, text = form.apply_preset(preset, filled.setting_ids, filled.values, filled.switch_ids)
     filled.values, filled.checked = values, switches
-    config = form._read_form(
-        FILE, (DATA, DATA_IDS), (filled.values, filled.setting_ids), (filled.checked, filled.switch_ids)
-    )
+    with triggered("train-submit.n_clicks"):
+        form.create_run(1, *filled.state())
+    (run,) = list_runs(own_studio.runs_folder)
+    config = run.config
     expected = {**dataclasses.asdict(ModelConfig()), **dataclasses.asdict(TrainConfig()), **PRESETS[preset].values}
-    shown = {**dataclasses.asdict(config.model), **dataclasses.asdict(config.train)}
-    assert shown == pytest.approx(expected) if False else {k: v for k, v in shown.items() if k != "kl_warmup"} == {
-        k: v for k, v in expected.items() if k != "kl_warmup"
-    }
-    assert shown["kl_warmup"] == pytest.approx(expected["kl_warmup"], abs=1e-6)
+    made = {**dataclasses.asdict(config.model), **dataclasses.asdict(config.train)}
+    assert made.pop("kl_warmup") == pytest.approx(expected.pop("kl_warmup"), abs=1e-6)  # a third, as typed
+    assert made == expected
     assert config.name == "my cells"
     assert text == PRESETS[preset].description
 

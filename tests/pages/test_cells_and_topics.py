@@ -1,0 +1,300 @@
+"""Do the pages of a result show its numbers, follow a choice, and give the same numbers as CSV?"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+from dash import Dash, no_update
+from dash.development.base_component import Component
+
+from pages._shared.studio import Studio
+from scetm_core import keys
+from scetm_core.runs import Run
+
+PageModule = Callable[[str], ModuleType]
+Words = Callable[[Any], str]
+Trigger = Callable[..., Any]
+
+DONE = "done-run"
+N_CELLS, N_TOPICS = 60, 6
+
+
+@pytest.fixture
+def cells(page_module: PageModule) -> ModuleType:
+    return page_module("cells")
+
+
+@pytest.fixture
+def topics(page_module: PageModule) -> ModuleType:
+    return page_module("topics")
+
+
+@pytest.fixture
+def result(app: Dash, shown_studio: Studio) -> ad.AnnData:
+    return Run(shown_studio.runs_folder / DONE).load_result()
+
+
+def points_of(figure: Any) -> int:
+    return sum(len(trace.x) for trace in figure.data)
+
+
+# ---- cells --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("color", ["batch", "cell_type", "leiden", "scetm_n_counts", "topic_3", "gene_5"])
+def test_every_cell_is_a_point_whatever_it_is_coloured_by(color: str, cells: ModuleType, result: ad.AnnData) -> None:
+    color = str(result.var_names[5]) if color == "gene_5" else color
+    assert points_of(cells.draw_map(DONE, color, None, True)) == N_CELLS
+
+
+def test_a_topic_colours_cells_by_its_theta(cells: ModuleType, result: ad.AnnData) -> None:
+    (trace,) = cells.draw_map(DONE, "topic_3", None, True).data
+    expected = result.obsm[keys.THETA][trace.customdata, 3]
+    np.testing.assert_allclose(trace.marker.color, expected, rtol=1e-6)
+
+
+def test_a_gene_colours_cells_by_its_normalised_counts(cells: ModuleType, result: ad.AnnData, data_dir: Path) -> None:
+    gene = str(result.var_names[5])
+    data = ad.read_h5ad(data_dir / "planted.h5ad")
+    counts = np.asarray(data.X.todense(), dtype=float)
+    expected = np.log1p(1e4 * counts[:, 5] / counts.sum(axis=1))
+    (trace,) = cells.draw_map(DONE, gene, None, True).data
+    np.testing.assert_allclose(trace.marker.color, expected[trace.customdata], rtol=1e-5)
+
+
+def test_point_size_and_names_can_be_chosen(cells: ModuleType, app: Dash) -> None:
+    large = cells.draw_map(DONE, "batch", 9, False)
+    assert {trace.marker.size for trace in large.data} == {9}
+    named = cells.draw_map(DONE, "cell_type", None, True)
+    assert len(named.layout.annotations) >= len(large.layout.annotations)
+
+
+@pytest.mark.parametrize("color", ["<script>alert(1)</script>", "topic_999", "no such gene", ""])
+def test_an_unknown_colour_is_said_in_the_figure(
+    color: str, cells: ModuleType, app: Dash, words_of_figure: Words
+) -> None:
+    figure = cells.draw_map(DONE, color, None, True)
+    assert points_of(figure) == 0
+    assert "Nothing here is called" in words_of_figure(figure)
+    assert "<script>" not in words_of_figure(figure)
+
+
+def test_a_gene_whose_input_has_gone_says_so_and_topics_still_show(
+    cells: ModuleType, make_shown_run: Callable[..., Run], result: ad.AnnData, tmp_path: Path, words_of_figure: Words
+) -> None:
+    copy = tmp_path / "moved.h5ad"
+    result.write_h5ad(copy)
+    run = make_shown_run(path=str(copy))
+    run.write_result(result)
+    copy.unlink()
+    figure = cells.draw_map(run.id, str(result.var_names[0]), None, True)
+    assert points_of(figure) == 0
+    assert "moved.h5ad" in words_of_figure(figure)
+    assert points_of(cells.draw_map(run.id, "topic_0", None, True)) == N_CELLS
+
+
+def test_a_run_without_umap_says_how_to_get_one(
+    cells: ModuleType,
+    topics: ModuleType,
+    make_shown_run: Callable[..., Run],
+    result: ad.AnnData,
+    words_of_figure: Words,
+) -> None:
+    run, bare = make_shown_run(), result.copy()
+    del bare.obsm[keys.X_UMAP]
+    run.write_result(bare)
+    assert "Compute UMAP" in words_of_figure(cells.draw_map(run.id, "batch", None, True))
+    assert "Compute UMAP" in words_of_figure(topics.draw_topic(run.id, "0")[1])
+
+
+def test_a_run_without_columns_for_batch_and_label_still_has_maps(
+    cells: ModuleType, make_shown_run: Callable[..., Run], result: ad.AnnData, find: Callable[..., Any]
+) -> None:
+    run = make_shown_run(batch_key=None, label_key=None)
+    bare = result.copy()
+    bare.obs = bare.obs[[keys.LEIDEN, keys.N_COUNTS]]
+    run.write_result(bare)
+    page = cells.layout(run=run.id)
+    chosen = find(page, "cells-color").value, find(page, "cells-color-beside").value
+    assert chosen == ("leiden", "scetm_n_counts")
+
+
+def test_batch_and_type_stand_side_by_side_at_first(cells: ModuleType, find: Callable[..., Any], app: Dash) -> None:
+    page = cells.layout(run=DONE)
+    assert (find(page, "cells-color").value, find(page, "cells-color-beside").value) == ("batch", "cell_type")
+
+
+def test_the_url_chooses_the_colours(cells: ModuleType, find: Callable[..., Any], app: Dash) -> None:
+    page = cells.layout(run=DONE, topic="3", beside="leiden")
+    assert (find(page, "cells-color").value, find(page, "cells-color-beside").value) == ("topic_3", "leiden")
+
+
+def test_the_number_of_cells_is_said(cells: ModuleType, words_in: Words, app: Dash) -> None:
+    assert "60 cells, all of them shown" in words_in(cells.layout(run=DONE))
+
+
+def offered(groups: list[dict[str, Any]]) -> dict[str, list[str]]:
+    return {group["group"]: [item["value"] for item in group["items"]] for group in groups}
+
+
+def test_what_is_typed_finds_genes(cells: ModuleType, result: ad.AnnData) -> None:
+    gene = str(result.var_names[7])
+    found = offered(cells.offer_colors(gene.upper(), "batch", DONE))
+    assert found["Genes"][0] == gene
+    assert set(found["Columns"]) == set(result.obs.columns)
+    assert len(found["Topics"]) == N_TOPICS
+
+
+def test_the_gene_that_is_shown_stays_on_offer(cells: ModuleType, result: ad.AnnData) -> None:
+    gene = str(result.var_names[7])
+    assert gene in offered(cells.offer_colors("type", gene, DONE))["Genes"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "chosen"), [(None, "batch"), ("", "batch"), ("batch", "batch"), ("topic 3", "topic_3")]
+)
+def test_the_name_of_the_choice_itself_searches_nothing(
+    typed: str | None, chosen: str, cells: ModuleType, app: Dash
+) -> None:
+    assert cells.offer_colors(typed, chosen, DONE) is no_update
+
+
+@pytest.mark.parametrize("color", ["cell_type", "topic_3", "gene"])
+def test_the_map_comes_as_csv_with_its_numbers(color: str, cells: ModuleType, result: ad.AnnData) -> None:
+    color = str(result.var_names[5]) if color == "gene" else color
+    assert cells.download_cells(None, DONE, color) is no_update
+    sent = cells.download_cells(1, DONE, color)
+    table = pd.read_csv(io.StringIO(sent["content"]))
+    assert list(table.columns) == ["cell", "umap_1", "umap_2", color]
+    np.testing.assert_allclose(table[["umap_1", "umap_2"]], result.obsm[keys.X_UMAP], rtol=1e-4)
+    if color == "cell_type":
+        assert list(table[color]) == list(result.obs["cell_type"].astype(str))
+    if color == "topic_3":
+        np.testing.assert_allclose(table[color], result.obsm[keys.THETA][:, 3], rtol=1e-5)
+
+
+def test_a_map_of_nothing_as_csv_is_refused_in_words(
+    cells: ModuleType, make_shown_run: Callable[..., Run], result: ad.AnnData
+) -> None:
+    from scetm_core.errors import ScetmError
+
+    run, bare = make_shown_run(), result.copy()
+    del bare.obsm[keys.X_UMAP]
+    run.write_result(bare)
+    with pytest.raises(ScetmError, match="UMAP"):
+        cells.download_cells(1, run.id, "batch")
+
+
+# ---- topics -------------------------------------------------------------------------------------------------------
+
+
+def test_a_topic_begins_with_the_strongest_and_groups_are_the_labels(
+    topics: ModuleType, result: ad.AnnData, find: Callable[..., Any]
+) -> None:
+    page = topics.layout(run=DONE)
+    assert find(page, "topics-topic").value == str(int(result.obsm[keys.THETA].mean(axis=0).argmax()))
+    assert find(page, "topics-groupby").value == "cell_type"
+    assert find(topics.layout(run=DONE, topic="2", groupby="batch"), "topics-topic").value == "2"
+
+
+@pytest.mark.parametrize("topic", ["999", "abc", "-1", "²", "1.5", ""])
+def test_a_topic_that_does_not_exist_falls_back_to_the_strongest(
+    topic: str, topics: ModuleType, result: ad.AnnData, find: Callable[..., Any]
+) -> None:
+    assert find(topics.layout(run=DONE, topic=topic), "topics-topic").value == str(topics.strongest_topic(result))
+
+
+def test_the_heatmaps_hold_one_column_per_topic(topics: ModuleType, app: Dash) -> None:
+    for figure in (
+        topics.draw_means(DONE, "cell_type"),
+        topics.draw_genes(DONE, 3, "2"),
+        topics.draw_cells(DONE, "batch"),
+    ):
+        heatmap = next(t for t in figure.data if t.type == "heatmap" and np.asarray(t.z).shape[1] == N_TOPICS)
+        assert np.isfinite(np.asarray(heatmap.z, dtype=float)).all()
+
+
+def test_rows_of_the_means_sum_to_one(topics: ModuleType, app: Dash) -> None:
+    np.testing.assert_allclose(topics.mean_frame(DONE, "cell_type").sum(axis=1), 1, rtol=1e-5)
+
+
+def test_genes_are_relative_to_the_largest_of_their_topic(topics: ModuleType, result: ad.AnnData) -> None:
+    frame = topics.gene_frame(DONE, 2)
+    assert float(np.abs(frame.to_numpy()).max()) <= 1
+    beta = result.varm[keys.BETA]
+    assert str(result.var_names[beta[:, 0].argmax()]) in frame.index
+
+
+@pytest.mark.parametrize("n_genes", [None, 0, 10_000])
+def test_an_odd_number_of_genes_still_draws(n_genes: int | None, topics: ModuleType, app: Dash) -> None:
+    assert topics.draw_genes(DONE, n_genes, "0").data
+
+
+def test_the_topic_in_focus_shows_its_genes_and_cells_and_links_to_its_map(
+    topics: ModuleType, result: ad.AnnData, components_in: Callable[[Any], list[Component]]
+) -> None:
+    genes, cells, link = topics.draw_topic(DONE, "2")
+    leader = str(result.var_names[result.varm[keys.BETA][:, 2].argmax()])
+    assert genes.data[0].customdata[0] == leader
+    assert points_of(cells) == N_CELLS
+    assert link.href == f"/cells?run={DONE}&topic=2"
+
+
+@pytest.mark.parametrize("graph", ["gene-topic-heatmap", "topic-means-heatmap", "cell-topic-heatmap"])
+def test_a_click_on_a_column_looks_at_its_topic(graph: str, topics: ModuleType, triggered: Trigger) -> None:
+    order = ("gene-topic-heatmap", "topic-means-heatmap", "cell-topic-heatmap")
+    clicks = [{"points": [{"x": "4", "y": "g"}]} if name == graph else {"points": [{"x": "1"}]} for name in order]
+    with triggered(f"{graph}.clickData"):
+        assert topics.focus_clicked_topic(*clicks) == "4"
+
+
+@pytest.mark.parametrize("click", [None, {"points": [{"x": "cell_type"}]}, {"points": [{"x": 1.5}]}])
+def test_a_click_beside_the_columns_changes_nothing(click: Any, topics: ModuleType, triggered: Trigger) -> None:
+    with triggered("cell-topic-heatmap.clickData"):
+        assert topics.focus_clicked_topic(None, None, click) is no_update
+
+
+def test_columns_of_many_values_do_not_group_cells(
+    topics: ModuleType, result: ad.AnnData, make_shown_run: Callable[..., Run]
+) -> None:
+    assert topics.grouping_columns(result) == ["batch", "cell_type", "leiden"]
+    wide = result.copy()
+    wide.obs["barcode"] = [f"cell {i}" for i in range(N_CELLS)]
+    wide.obs["empty"] = pd.Categorical([None] * N_CELLS)
+    assert "barcode" in topics.grouping_columns(wide)  # few enough here
+    assert "empty" not in topics.grouping_columns(wide)
+
+
+@pytest.mark.parametrize(
+    ("graph", "value", "frame"),
+    [
+        ("topic-means-heatmap", "cell_type", lambda topics: topics.mean_frame(DONE, "cell_type")),
+        ("gene-topic-heatmap", 2, lambda topics: topics.gene_frame(DONE, 2)),
+        ("cell-topic-heatmap", "batch", lambda topics: topics.cell_frame(DONE, "batch")),
+    ],
+)
+def test_a_heatmap_comes_as_csv_with_its_numbers(
+    graph: str, value: Any, frame: Callable[..., pd.DataFrame], topics: ModuleType, csv_of: Callable[..., Any]
+) -> None:
+    assert csv_of(graph)(None, DONE, value) is no_update
+    sent = csv_of(graph)(1, DONE, value)
+    assert sent["filename"] == f"{DONE}-{graph}.csv"
+    numbers = frame(topics)
+    table = pd.read_csv(io.StringIO(sent["content"]))
+    names = [keys.topic_name(topic) for topic in range(N_TOPICS)]
+    np.testing.assert_allclose(table[names], numbers[names], rtol=1e-5)
+    assert list(table.iloc[:, 0].astype(str)) == [str(name) for name in numbers.index.get_level_values(0)]
+
+
+def test_all_genes_of_a_topic_come_as_csv(topics: ModuleType, result: ad.AnnData, csv_of: Callable[..., Any]) -> None:
+    table = pd.read_csv(io.StringIO(csv_of("top-genes-bar")(1, DONE, "2")["content"]))
+    assert len(table) == result.n_vars
+    assert table["beta"].is_monotonic_decreasing
