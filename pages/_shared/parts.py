@@ -171,7 +171,7 @@ def link_button(label: str, href: str, **look: Any) -> Component:
 
 def notice(message: str, *, title: str = "", color: str = "red") -> Component:
     """Something went wrong, or is worth knowing; the text of a ScetmError can go in as it is."""
-    return html.Div(dmc.Alert(message, title=title or None, color=color, variant="light"), role="alert")
+    return dmc.Alert(message, title=title or None, color=color, variant="light")  # has role="alert" by itself
 
 
 def state_badge(state: str) -> Component:

@@ -60,6 +60,7 @@ def _header() -> Component:
                 data=[],
                 placeholder="No run yet",
                 searchable=True,
+                allowDeselect=False,
                 nothingFoundMessage="No run of that name",
                 className="run-picker",
                 comboboxProps={"width": 380, "position": "bottom-start"},
