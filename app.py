@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
+import signal
 import sys
 from pathlib import Path
 from urllib.parse import quote
 
 import diskcache
+import multiprocess
 from dash import Dash, DiskcacheManager
 
 from pages._shared import studio, uploads
@@ -53,7 +55,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("file", nargs="?", type=Path, help="a data set to start with")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8050)
-    parser.add_argument("--home", type=Path, default=Path(os.environ.get("SCETM_HOME", "~/.scetm")))
+    parser.add_argument("--home", type=Path, default=Path(os.environ.get(studio.HOME_VARIABLE, "~/.scetm")))
     parser.add_argument("--data-dir", type=Path, action="append", default=[], help="folder the file browser may show")
     parser.add_argument("--demo", action="store_true", help="write the demo data at the start")
     parser.add_argument("--slots", type=int, default=1, help="runs that may train beside each other (default: 1)")
@@ -87,10 +89,14 @@ def main() -> int:
         return 1
     start = f"data?file={quote(settings.ref_of(options.file))}" if options.file else ""
     print(f"scETM Studio is at http://{options.host}:{options.port}/{start}", flush=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         server.run()
     except KeyboardInterrupt:
         print()
+    finally:  # runs go on by themselves; what only relays them must not hold up the exit
+        for relay in multiprocess.active_children():
+            relay.kill()
     return 0
 
 

@@ -14,7 +14,7 @@ from dash.development.base_component import Component
 from pages._shared import ids, studio
 from pages._shared.export import csv_button, csv_download
 from pages._shared.parts import card, empty_state, figure_card, link_button, notice, page, size_in_words
-from scetm_core.config import DataConfig
+from scetm_core.config import PRESETS, DataConfig, run_config_from_flat
 from scetm_core.data.catalog import UPLOAD_ENDINGS
 from scetm_core.data.checks import CheckReport, check_dataset
 from scetm_core.data.demo import write_demo
@@ -119,7 +119,8 @@ def show_report(file: str | None) -> Any:
     try:
         path = studio.current().catalog().resolve(file)
         summary = describe_dataset(path)
-        report = check_dataset(guessed_config(summary))
+        standard = run_config_from_flat(PRESETS["standard"].values)
+        report = check_dataset(guessed_config(summary), model=standard.model, train=standard.train)
     except DataError as error:
         return notice(str(error), title=f"{file.rsplit('/', 1)[-1]} cannot be used")
     return dmc.Stack([_findings_card(file, report), _histograms(report), _columns_card(summary)], gap="md")

@@ -26,7 +26,7 @@ DEMO_DATA = "demo/mouse_pancreas.h5ad"
 
 COLUMNS = [
     {"field": "name", "headerName": "Run", "cellRenderer": "RunLink", "flex": 2, "minWidth": 150},
-    {"field": "state", "headerName": "State", "cellRenderer": "RunState", "width": 130},
+    {"field": "state", "headerName": "State", "cellRenderer": "RunState", "width": 150},
     {"field": "data", "headerName": "Data", "flex": 1, "minWidth": 190},
     {"field": "topics", "headerName": "Topics", "width": 100, "type": "numericColumn"},
     {"field": "steps", "headerName": "Steps", "width": 95, "type": "numericColumn"},
@@ -45,7 +45,7 @@ def layout(**_: str) -> Component:
     return page(
         "Home",
         "What did I train, and what comes next?",
-        _welcome(has_runs=bool(runs)),
+        _welcome(runs[0] if runs else None),
         notice(" ".join(problems), title="Some runs cannot be read", color="yellow") if problems else None,
         card(
             dag.AgGrid(
@@ -72,28 +72,28 @@ def _any_under_way(runs: list[Run]) -> bool:
     return any(jobs.state(run) in ("queued", "running") for run in runs)
 
 
-def _welcome(*, has_runs: bool) -> Component:
-    """What the app is, and the way in."""
+def _welcome(latest: Run | None) -> Component:
+    """What the app is, and the way in or on."""
     about = dmc.Text(
         "scETM finds topics in single-cell RNA-seq counts: programs of genes that are used together. "
         "Batch effects are kept out of the topics, so cells of one kind meet across experiments. "
         "Train a model here, on this computer, then look at its cells, genes and topics.",
         maw=720,
     )
-    start = dmc.Button("Use demo data", id=DEMO, variant="light" if has_runs else "filled")
-    note = "Mouse pancreas: 1,886 cells, 13 cell types, 2 donors." if not has_runs else ""
-    return card(
-        about,
-        dmc.Group(
-            [
-                start,
-                link_button("Choose my data", "/data", variant="default"),
-                dmc.Text(note, size="sm", c="dimmed"),
-            ],
-            mt="md",
-        ),
-        title="Continue" if has_runs else "Start here",
-    )
+    demo = dmc.Button("Use demo data", id=DEMO, variant="filled" if latest is None else "default")
+    ways: list[Component] = [demo, link_button("Choose my data", "/data", variant="default")]
+    if latest is None:
+        note = "Mouse pancreas: 1,886 cells, 13 cell types, 2 donors."
+        ways.append(dmc.Text(note, size="sm", c="dimmed"))
+    else:
+        what = "Look at" if latest.has_result else "Go on with"
+        ways.insert(0, link_button(f"{what} {latest.config.name}", _way_to(latest), variant="filled"))
+    return card(about, dmc.Group(ways, mt="md"), title="Start here" if latest is None else "Continue")
+
+
+def _way_to(run: Run) -> str:
+    """The page where one goes on with a run."""
+    return f"/cells?run={run.id}" if run.has_result else f"/train?run={run.id}"
 
 
 def run_row(run: Run) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def run_row(run: Run) -> dict[str, Any]:
     return {
         "id": run.id,
         "name": config.name,
-        "href": f"/cells?run={run.id}" if run.has_result else f"/train?run={run.id}",
+        "href": _way_to(run),
         "state": f"{state}, {status.progress:.0%}" if state == "running" else state,
         "data": config.data.path.rsplit("/", 1)[-1],
         "topics": config.model.n_topics,

@@ -71,7 +71,7 @@ def layout(run: str | None = None, topic: str | None = None, groupby: str | None
             return page("Topics", question, no_run_state())
         result = studio.load_result(shown.id)
     except RunError as error:
-        return page("Topics", question, notice(str(error)))
+        return page("Topics", question, notice(str(error)), actions=[link_button("All runs", "/", variant="default")])
     groups = grouping_columns(result)
     label_key = shown.config.data.label_key
     chosen = groupby if groupby in groups else (label_key if label_key in groups else keys.LEIDEN)

@@ -25,4 +25,6 @@ def layout(run: str | None = None, file: str | None = None, **_: str) -> Compone
         shown = open_run(studio.current().runs_folder, run)
         return page("Train", QUESTION, live.layout(shown), actions=[*live.buttons(shown), new])
     except RunError as error:
-        return page("Train", QUESTION, notice(str(error)), actions=[new])
+        return page(
+            "Train", QUESTION, notice(str(error)), actions=[link_button("All runs", "/", variant="default"), new]
+        )

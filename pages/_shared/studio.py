@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,9 @@ from scetm_core.runs import Run, list_runs, open_run
 
 if TYPE_CHECKING:
     import anndata as ad
+
+
+HOME_VARIABLE = "SCETM_HOME"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,11 +85,14 @@ def configure(studio: Studio) -> None:
     """Make `studio` the one the pages show."""
     global _current
     studio.make_folders()
+    os.environ[HOME_VARIABLE] = str(studio.home)  # for processes that are started anew instead of forked
     _current = studio
 
 
 def current() -> Studio:
     """The studio set by `configure`."""
+    if _current is None and HOME_VARIABLE in os.environ:
+        return Studio(home=Path(os.environ[HOME_VARIABLE]))
     assert _current is not None, "create_app has not been called"
     return _current
 

@@ -25,12 +25,12 @@ def field_id(name: str) -> dict[str, str]:
     return {"type": kind, "name": name}
 
 
-def field(name: str) -> Component:
-    """The form field of a setting, with its meaning and range beneath its label."""
+def field(name: str, value: Any = None) -> Component:
+    """The form field of a setting, with its meaning beneath; filled with `value`, or else its default."""
     entry = FORM_SETTINGS[name]
-    shown = entry.setting
+    shown, value = entry.setting, entry.default if value is None else value
     if entry.type is bool:
-        return dmc.Switch(id=field_id(name), label=shown.label, description=shown.help, checked=entry.default)
+        return dmc.Switch(id=field_id(name), label=shown.label, description=shown.help, checked=value)
     common: dict[str, Any] = {
         "id": field_id(name),
         "label": shown.label,
@@ -38,12 +38,10 @@ def field(name: str) -> Component:
         "inputWrapperOrder": INPUT_ORDER,
     }
     if shown.choices:
-        return dmc.Select(**common, data=list(shown.choices), value=entry.default, allowDeselect=False)
+        return dmc.Select(**common, data=list(shown.choices), value=value, allowDeselect=False)
     if entry.type is int:
-        return dmc.NumberInput(
-            **common, value=entry.default, allowDecimal=False, clampBehavior="none", thousandSeparator=","
-        )
-    return dmc.TextInput(**common, value=_shown_value(entry, entry.default), debounce=300)
+        return dmc.NumberInput(**common, value=value, allowDecimal=False, clampBehavior="none", thousandSeparator=",")
+    return dmc.TextInput(**common, value=_shown_value(entry, value), debounce=300)
 
 
 def values_for(preset: Mapping[str, Any], names: Sequence[str]) -> list[Any]:

@@ -78,12 +78,16 @@ def _settings_card(refs: Sequence[str], chosen: str) -> Component:
                     **{"aria-label": "Preset"},
                 ),
                 dmc.Text(preset.description, id="train-preset-text", size="sm", c="dimmed", mt=6),
-                html.Div([field(name) for name in MAIN], className="field-row"),
+                html.Div([field(name, preset.values.get(name)) for name in MAIN], className="field-row"),
                 dmc.Accordion(
                     dmc.AccordionItem(
                         [
                             dmc.AccordionControl("Advanced"),
-                            dmc.AccordionPanel(html.Div([field(name) for name in ADVANCED], className="field-row")),
+                            dmc.AccordionPanel(
+                                html.Div(
+                                    [field(name, preset.values.get(name)) for name in ADVANCED], className="field-row"
+                                )
+                            ),
                         ],
                         value="advanced",
                     ),
@@ -224,7 +228,7 @@ def validate(
         return errors, notice(str(error)), True
     except DataError:
         return errors, None, True  # told by the pre-flight report
-    return errors, _expectation(config, report), not report.ok
+    return errors, _expectation(config, report) if report.ok else None, not report.ok
 
 
 def _expectation(config: RunConfig, report: CheckReport) -> Component:

@@ -1,7 +1,8 @@
 """Is the run learning? Its state, progress, curves, scores and log, drawn from its folder.
 
-The folder is the truth: a reloaded page, a second tab and a restarted server all show the same. Whoever starts a run
-does so through a background callback, which relays the run's heartbeat; other pages look once a second.
+The folder is the truth: a reloaded page, a second tab and a restarted server all show the same, by looking at it once
+a second. In the tab that started the run a background callback relays its heartbeat beside; it is forked from a
+threaded server, which may lock it up, so the page gets along without it.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from scetm_core.runs import FINISHED, Run, Status, open_run
 
 CURVE = "training-curve"
 START = "train-start"  # the run to start, by whoever has just made or resumed it
+RELAYED = "train-relayed"  # the run whose heartbeat a background callback passes on
 PULSE = "train-pulse"  # changes whenever the background callback has news
 ENDED = "train-ended"  # nothing may listen to it: what listens to a running callback's output waits for its end
 TICK = "train-tick"
@@ -59,6 +61,7 @@ def layout(run: Run) -> Component:
         [
             dcc.Store(id=ids.ACTIVE_RUN, data=run.id),
             dcc.Store(id=START, data=run.id if _is_new(status) else None),
+            dcc.Store(id=RELAYED),
             dcc.Store(id=PULSE),
             dcc.Store(id=ENDED),
             dcc.Store(id=SEEN, data=-1),
@@ -182,20 +185,29 @@ def _score(label: str, value: str, meaning: str) -> Component:
     )
 
 
-@callback(
-    Output(ENDED, "data"),
-    Input(START, "data"),
-    background=True,
-    progress=[Output(PULSE, "data")],
-    running=[(Output(TICK, "disabled"), True, False)],
-)
-def start_and_relay(set_progress: Any, request: str | None) -> Any:
-    """Start the worker of a run and relay its heartbeat until it ends. Runs in a process of its own."""
+@callback(Output(RELAYED, "data"), Input(START, "data"), prevent_initial_call=False)
+def start_run(request: str | None) -> Any:
+    """Start the worker of a run that was just made or resumed, then have its heartbeat relayed."""
     if not request:
         return no_update
     run = open_run(studio.current().runs_folder, request.split("#")[0])
-    if run.status().pid is None or jobs.can_resume(run):
+    if _is_new(run.status()) or jobs.can_resume(run):
         jobs.start(run, n_slots=studio.current().n_slots)
+    return request
+
+
+@callback(
+    Output(ENDED, "data"),
+    Input(RELAYED, "data"),
+    background=True,
+    progress=[Output(PULSE, "data")],
+    prevent_initial_call=True,
+)
+def relay(set_progress: Any, request: str | None) -> Any:
+    """Pass on the heartbeat of a run until it ends. Runs in a process of its own, so nothing may depend on it."""
+    if not request:
+        return no_update
+    run = open_run(studio.current().runs_folder, request.split("#")[0])
     while jobs.state(run) not in (*FINISHED, "lost"):
         set_progress([run.status().heartbeat])
         time.sleep(POLL_SECONDS)

@@ -116,7 +116,7 @@ def test_demo_data_train_cancel_resume_and_look(fresh_context: playwright.Browse
     page.get_by_role("link", name="Look at the cells").click()
     page.wait_for_url(re.compile("/cells"), wait_until="commit")
     expect(page.get_by_text("1,886 cells, all of them shown")).to_be_visible()
-    expect(page.locator("#cells-umap-beside .legend")).to_contain_text("beta (894)")
+    expect(page.locator("#cells-umap-beside-legend")).to_contain_text("beta (894)")
     choose_color(page, "Colour by", "topic 3")
     wait_for_title(page, "cells-umap", "theta, topic 3")
     choose_color(page, "Beside it, colour by", "Ins1")

@@ -22,7 +22,7 @@ PAGES = {
     "data": ("/data?file=lab/planted.h5ad", "#genes-histogram .main-svg"),
     "form": ("/train?file=lab/planted.h5ad", "text=Training takes about"),
     "live": (f"/train?run={DONE}", "#training-curve .trace"),
-    "cells": (f"/cells?run={DONE}", "#cells-umap-beside .legend"),
+    "cells": (f"/cells?run={DONE}", "#cells-umap-beside-legend"),
     "topics": (f"/topics?run={DONE}", "#cell-topic-heatmap .hm"),
 }
 CONTROLS = {
@@ -189,9 +189,9 @@ def test_graphs_leave_as_svg_with_vector_points(name: str, graphs: list[str], pa
 
 
 def test_a_graph_leaves_as_png_at_300_dpi(page: playwright.Page) -> None:
-    open_page(page, "cells")
-    shown = page.locator("#cells-umap .js-plotly-plot").bounding_box()
-    head = exported(page, "cells-umap", "PNG (300 dpi)").read_bytes()[:24]
+    open_page(page, "topics")
+    shown = page.locator("#topic-umap .js-plotly-plot").bounding_box()
+    head = exported(page, "topic-umap", "PNG (300 dpi)").read_bytes()[:24]
     assert head[1:4] == b"PNG"
     width = int.from_bytes(head[16:20], "big")
     assert width == pytest.approx(shown["width"] * 300 / 96, rel=0.01)
@@ -206,11 +206,17 @@ def test_a_graph_leaves_as_a_table(page: playwright.Page) -> None:
 
 def test_a_category_can_be_hidden_and_seen_alone(page: playwright.Page) -> None:
     open_page(page, "cells")
-    traces = "document.querySelector('#cells-umap-beside .js-plotly-plot').data"
-    shown = f"{traces}.filter(trace => trace.visible !== 'legendonly').length"
-    assert page.evaluate(shown) == N_TOPICS
-    page.locator("#cells-umap-beside .legendtoggle").first.click()
+    traces = "document.querySelector('#cells-umap-beside .js-plotly-plot')?.data"
+    shown = f"{traces}?.filter(trace => ![false, 'legendonly'].includes(trace.visible)).length"
+    page.wait_for_function(f"{shown} === {N_TOPICS}")
+    first = page.locator("#cells-umap-beside-legend").get_by_role("button").first
+    first.click()
     page.wait_for_function(f"{shown} === {N_TOPICS - 1}")
+    expect(first).to_have_attribute("aria-pressed", "false")
+    first.press("Enter")  # by keyboard as well
+    page.wait_for_function(f"{shown} === {N_TOPICS}")
+    first.dblclick()
+    page.wait_for_function(f"{shown} === 1")
 
 
 def test_a_file_that_is_no_data_set_is_told_in_words(page: playwright.Page, complaints: list[str]) -> None:

@@ -235,8 +235,9 @@ def test_starting_starts_the_worker_once_and_relays_its_heartbeat(
 ) -> None:
     make_shown_run(status=STATUSES[state]())
     beats: list[Any] = []
-    end = live.start_and_relay(beats.append, request_)
+    assert live.start_run(request_) == request_
     assert worker.started == ["a-run"]
+    end = live.relay(beats.append, request_)
     assert len(beats) == 2
     assert all(beat > 0 for (beat,) in beats)
     assert end >= beats[-1][0]
@@ -247,12 +248,14 @@ def test_a_run_under_way_is_followed_and_not_started_again(
     state: str, worker: Worker, live: ModuleType, make_shown_run: MakeRun
 ) -> None:
     make_shown_run(status=STATUSES[state]())
-    live.start_and_relay(lambda _: None, "a-run")
+    live.start_run("a-run")
+    live.relay(lambda _: None, "a-run")
     assert worker.started == []
 
 
 def test_a_page_that_only_looks_starts_nothing(worker: Worker, live: ModuleType) -> None:
-    assert live.start_and_relay(lambda _: None, None) is no_update
+    assert live.start_run(None) is no_update
+    assert live.relay(lambda _: None, None) is no_update
     assert worker.started == []
 
 
