@@ -5,25 +5,23 @@ Needs Chromium. A page counts as drawn when its figures hold data and the networ
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from benchmarks._report import report
+from benchmarks._serve import ROOT, served
 from scetm_core.config import run_config_from_flat
 from scetm_core.data.demo import write_demo
 from scetm_core.runs import Run
 from scetm_core.worker import run_analysis
 from tests.browser.find_chromium import find_chromium
 
-ROOT = Path(__file__).parent.parent
 PAGES = ("/", "/data?file=demo/mouse_pancreas.h5ad", "/train?file=demo/mouse_pancreas.h5ad", "/cells", "/topics")
 DRAWN = """() => [...document.querySelectorAll('.js-plotly-plot')].every(g => g.data && g.data.length > 0)
     && !document.querySelector('.mantine-Skeleton-root') && document.querySelector('.page')"""
@@ -49,23 +47,15 @@ def _import_seconds() -> float:
 def _page_seconds(home: Path) -> list[dict[str, object]]:
     from playwright.sync_api import sync_playwright
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     started = time.perf_counter()
-    server = subprocess.Popen([sys.executable, "app.py", "--home", str(home), "--port", str(port)], cwd=ROOT)
-    try:
-        _wait_for(f"http://127.0.0.1:{port}/health")
+    with served(home) as address, sync_playwright() as playwright:
         rows: list[dict[str, object]] = [{"what": "server answers", "seconds": round(time.perf_counter() - started, 2)}]
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
-            for path in PAGES:
-                times = [_first_drawing(browser, f"http://127.0.0.1:{port}{path}") for _ in range(3)]
-                rows.append({"what": path, "seconds": round(float(np.median(times)), 2)})
-            browser.close()
-        return rows
-    finally:
-        server.terminate()
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
+        for path in PAGES:
+            times = [_first_drawing(browser, address + path) for _ in range(3)]
+            rows.append({"what": path, "seconds": round(float(np.median(times)), 2)})
+        browser.close()
+    return rows
 
 
 def _first_drawing(browser: object, url: str) -> float:
@@ -77,16 +67,6 @@ def _first_drawing(browser: object, url: str) -> float:
     seconds = time.perf_counter() - started
     context.close()
     return seconds
-
-
-def _wait_for(url: str, *, seconds: float = 60) -> None:
-    for _ in range(int(seconds * 10)):
-        try:
-            urllib.request.urlopen(url)
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise TimeoutError(url)
 
 
 if __name__ == "__main__":

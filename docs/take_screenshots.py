@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
 import tempfile
-import time
-import urllib.request
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
+from benchmarks._serve import ROOT, served
 from scetm_core.config import PRESETS, run_config_from_flat
 from scetm_core.data.demo import write_demo
 from scetm_core.runs import Run
 from scetm_core.worker import run_analysis
 from tests.browser.find_chromium import find_chromium
 
-ROOT = Path(__file__).parent.parent
 FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 PICTURES = {"cells": "/cells?run=demo", "topics": "/topics?run=demo", "train": "/train?run=demo"}
 
@@ -31,24 +26,12 @@ def main() -> None:
         settings = {"name": "Mouse pancreas", "path": str(data), "batch_key": "batch", "label_key": "cell_type"}
         config = run_config_from_flat({**settings, **PRESETS["standard"].values})
         assert run_analysis(Run.create(home / "runs" / "demo", config)) == "done"
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        server = subprocess.Popen([sys.executable, "app.py", "--home", str(home), "--port", str(port)], cwd=ROOT)
-        try:
-            photograph(f"http://127.0.0.1:{port}")
-        finally:
-            server.terminate()
+        with served(home) as address:
+            photograph(address)
 
 
 def photograph(base: str) -> None:
     """Take each picture once the page is quiet."""
-    for _ in range(300):
-        try:
-            urllib.request.urlopen(f"{base}/health")
-            break
-        except OSError:
-            time.sleep(0.1)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
         page = browser.new_page(viewport={"width": 1360, "height": 900})

@@ -13,7 +13,7 @@ from dash.development.base_component import Component
 from pages._shared import colors, ids, studio
 from pages._shared.export import csv_button, csv_download
 from pages._shared.legend import legend_of
-from pages._shared.parts import figure_card, legend_id, link_button, no_run_state, notice, page
+from pages._shared.parts import broken_run, figure_card, legend_id, no_run_state, page
 from scetm_core import keys
 from scetm_core.errors import RunError
 from scetm_core.figures import default_point_size, plot_umap
@@ -47,7 +47,7 @@ def layout(
             return page("Cells", question, no_run_state())
         result = studio.load_result(shown.id)
     except RunError as error:
-        return page("Cells", question, notice(str(error)), actions=[link_button("All runs", "/", variant="default")])
+        return broken_run("Cells", question, error)
     first, second = colors.default_colors(result, shown.id)
     asked = colors.topic_in(topic, result)
     if asked is not None:

@@ -13,7 +13,7 @@ from dash.development.base_component import Component
 
 from pages._shared import colors, ids, studio
 from pages._shared.export import csv_button, csv_download
-from pages._shared.parts import figure_card, link_button, no_run_state, notice, page
+from pages._shared.parts import broken_run, figure_card, link_button, no_run_state, page
 from scetm_core import keys
 from scetm_core.errors import RunError
 from scetm_core.figures import (
@@ -71,7 +71,7 @@ def layout(run: str | None = None, topic: str | None = None, groupby: str | None
             return page("Topics", question, no_run_state())
         result = studio.load_result(shown.id)
     except RunError as error:
-        return page("Topics", question, notice(str(error)), actions=[link_button("All runs", "/", variant="default")])
+        return broken_run("Topics", question, error)
     groups = grouping_columns(result)
     label_key = shown.config.data.label_key
     chosen = groupby if groupby in groups else (label_key if label_key in groups else keys.LEIDEN)

@@ -6,7 +6,7 @@ import dash
 from dash.development.base_component import Component
 
 from pages._shared import studio
-from pages._shared.parts import link_button, notice, page
+from pages._shared.parts import broken_run, link_button, page
 from pages._train import form, live
 from scetm_core.errors import RunError
 from scetm_core.runs import open_run
@@ -25,6 +25,4 @@ def layout(run: str | None = None, file: str | None = None, **_: str) -> Compone
         shown = open_run(studio.current().runs_folder, run)
         return page("Train", QUESTION, live.layout(shown), actions=[*live.buttons(shown), new])
     except RunError as error:
-        return page(
-            "Train", QUESTION, notice(str(error)), actions=[link_button("All runs", "/", variant="default"), new]
-        )
+        return broken_run("Train", QUESTION, error, new)

@@ -10,6 +10,7 @@ from dash import dcc, html
 from dash.development.base_component import Component
 
 from pages._shared.export import export_menu
+from scetm_core.errors import RunError
 from scetm_core.figures import GRAPH_CONFIG, MAP_CONFIG
 
 EMPTY_FIGURE = {
@@ -172,6 +173,13 @@ def link_button(label: str, href: str, **look: Any) -> Component:
 def notice(message: str, *, title: str = "", color: str = "red") -> Component:
     """Something went wrong, or is worth knowing; the text of a ScetmError can go in as it is."""
     return dmc.Alert(message, title=title or None, color=color, variant="light")  # has role="alert" by itself
+
+
+def broken_run(title: str, question: str, error: RunError, *actions: Component) -> Component:
+    """The page that says why a run cannot be shown, with a way on."""
+    return page(
+        title, question, notice(str(error)), actions=[link_button("All runs", "/", variant="default"), *actions]
+    )
 
 
 def state_badge(state: str) -> Component:

@@ -113,7 +113,7 @@ def follow_url(
     options = [{"value": run.id, "label": studio.run_label(run)} for run in runs]
     asked = run_in(search)
     known = asked if asked in {run.id for run in runs} else None
-    if known is None and not asked and (shown := studio.find_run(None)) is not None:
+    if known is None and not asked and (shown := studio.default_run(runs)) is not None:
         known = shown.id
     tail = f"?run={known}" if known and asked else ""
     hrefs = [link["path"] + (tail if link["path"] not in ("/", "/data", "/train") else "") for link in links]

@@ -120,6 +120,11 @@ def find_run(run_id: str | None) -> Run | None:
     if run_id:
         return open_run(current().runs_folder, run_id)
     runs, _ = list_readable_runs()
+    return default_run(runs)
+
+
+def default_run(runs: list[Run]) -> Run | None:
+    """The one to show of some runs, the newest first, where none is asked for."""
     return next((run for run in runs if run.has_result), runs[0] if runs else None)
 
 

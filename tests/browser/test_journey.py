@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from scetm_core.config import PRESETS
+from tests.browser.actions import QUICK_STEPS, exported
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = playwright.expect
 
-QUICK_STEPS = f"{PRESETS['quick'].values['max_steps']:,}"
 N_CELLS, N_STEPS = 1886, 120
 ADDRESS_OF_RUN = re.compile(r"/train\?run=[a-z0-9-]+$")
 
@@ -32,14 +30,6 @@ def choose_color(page: playwright.Page, label: str, name: str, *, option: str | 
     """Type a name into a choice of colours and take it."""
     page.get_by_label(label, exact=True).first.fill(name)
     page.get_by_role("option", name=option or name, exact=True).click()
-
-
-def exported(page: playwright.Page, graph: str, item: str) -> Path:
-    card = page.locator(".card", has=page.locator(f"#{graph}"))
-    card.get_by_role("button", name="Export").click()
-    with page.expect_download() as download:
-        page.locator(f'[role=menuitem][id*=\'"graph":"{graph}"\']', has_text=item).click()
-    return download.value.path()
 
 
 def n_points(page: playwright.Page, graph: str) -> int:

@@ -10,13 +10,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from scetm_core.config import PRESETS
+from tests.browser.actions import QUICK_STEPS, exported
 from tests.pages.by_hand import DONE, N_CELLS, N_TOPICS
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = playwright.expect
 
-QUICK_STEPS = f"{PRESETS['quick'].values['max_steps']:,}"
 PAGES = {
     "home": ("/", ".ag-row"),
     "data": ("/data?file=lab/planted.h5ad", "#genes-histogram .main-svg"),
@@ -35,14 +34,6 @@ def open_page(page: playwright.Page, name: str) -> None:
     address, sign_of_life = PAGES[name]
     page.goto(address)
     expect(page.locator(sign_of_life).first).to_be_visible()
-
-
-def exported(page: playwright.Page, graph: str, item: str) -> Path:
-    card = page.locator(".card", has=page.locator(f"#{graph}"))
-    card.get_by_role("button", name="Export").click()
-    with page.expect_download() as download:
-        page.locator(f'[role=menuitem][id*=\'"graph":"{graph}"\']', has_text=item).click()
-    return download.value.path()
 
 
 def accessible_nodes(page: playwright.Page) -> list[tuple[str, str]]:
