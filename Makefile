@@ -47,7 +47,7 @@ check: $(VENV)/.installed-dev ## format, lint, types, tests
 	$(MAKE) test
 
 bench: $(VENV)/.installed-dev ## benchmarks; each prints a table and writes a .csv and a .png to benchmarks/results
-	$(BIN)/python -m benchmarks.step_time
+	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.quality
 	$(BIN)/python -m benchmarks.start_up
 

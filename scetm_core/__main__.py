@@ -13,8 +13,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scetm_core.config import PRESETS, SECTIONS, DataConfig, RunConfig, SettingField, run_config_from_flat, settings_of
+from scetm_core.config import PRESETS, SECTIONS, DataConfig, RunConfig, run_config_from_flat
 from scetm_core.errors import ConfigError, ScetmError
+from scetm_core.settings import SettingField, settings_of
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -77,6 +78,11 @@ def _add_setting(group: argparse._ArgumentGroup, entry: SettingField) -> None:
         group.add_argument(f"--no-{flag}", dest=entry.name, action="store_false", default=None, help=f"not: {text}")
     elif entry.type is bool:
         group.add_argument(f"--{flag}", dest=entry.name, action="store_true", default=None, help=text)
+    elif entry.type is tuple:
+        group.add_argument(
+            f"--{flag}", dest=entry.name, action="extend", nargs="+", metavar="NAME",
+            help=f"{text} May be given several times.",
+        )  # fmt: skip
     else:
         group.add_argument(
             f"--{flag}", dest=entry.name, type=entry.type, choices=shown.choices or None,
@@ -85,8 +91,10 @@ def _add_setting(group: argparse._ArgumentGroup, entry: SettingField) -> None:
 
 
 def _given_settings(options: argparse.Namespace, sections: list[type]) -> dict[str, Any]:
-    names = [entry.name for config in sections for entry in settings_of(config)]
-    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    entries = [entry for config in sections for entry in settings_of(config)]
+    given = {entry.name: getattr(options, entry.name) for entry in entries}
+    kinds = {entry.name: entry.type for entry in entries}
+    return {name: tuple(value) if kinds[name] is tuple else value for name, value in given.items() if value is not None}
 
 
 def run_demo(options: argparse.Namespace) -> int:
@@ -135,7 +143,9 @@ def run_train(options: argparse.Namespace) -> int:
 
     preset = dict(PRESETS[options.preset].values) if options.preset else {}
     given = _given_settings(options, [RunConfig, *SECTIONS.values()])
-    given["path"] = str(Path(options.path).resolve())
+    for name in ("path", "rho_gmt", "rho_file"):
+        if given.get(name):
+            given[name] = str(Path(given[name]).expanduser().resolve())
     config = run_config_from_flat({"name": options.out.name, **preset, **given})
     if options.resume and options.out.exists():
         run = _run_to_resume(options, {**preset, **given})

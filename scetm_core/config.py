@@ -7,166 +7,18 @@ declaration. Configs are frozen, passed whole and stored whole (`to_json` / `fro
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import math
-import types
-import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any
 
 from scetm_core.errors import ConfigError
+from scetm_core.settings import Config, setting, settings_of
 
 FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
-    """How one setting is shown and checked; stored in the metadata of its dataclass field."""
-
-    label: str
-    help: str
-    ge: float | None = None
-    gt: float | None = None
-    le: float | None = None
-    lt: float | None = None
-    choices: tuple[str, ...] = ()
-    advanced: bool = False
-
-    def range_in_words(self) -> str:
-        """The allowed range, e.g. ``"at least 2, at most 2000"``; empty if anything goes."""
-        bounds = [("at least", self.ge), ("more than", self.gt), ("at most", self.le), ("less than", self.lt)]
-        return ", ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
-
-    def problem_with(self, value: float) -> str:
-        """Why a number is out of range, or an empty string."""
-        outside = (
-            not math.isfinite(value)
-            or (self.ge is not None and value < self.ge)
-            or (self.gt is not None and value <= self.gt)
-            or (self.le is not None and value > self.le)
-            or (self.lt is not None and value >= self.lt)
-        )
-        return f"must be {self.range_in_words() or 'a finite number'}, got {value:g}" if outside else ""
-
-
-def setting(default: Any, label: str, help: str, **shown: Any) -> Any:
-    """A dataclass field that carries its `Setting`."""
-    return field(default=default, metadata={"setting": Setting(label=label, help=help, **shown)})
-
-
-class _Config:
-    """Checks and JSON round trip shared by the configs below."""
-
-    def __post_init__(self) -> None:
-        for entry in settings_of(type(self)):
-            _check_value(entry, getattr(self, entry.name))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain nested dictionary, ready for JSON."""
-        return dataclasses.asdict(self)  # type: ignore[call-overload, no-any-return]
-
-    def to_json(self) -> str:
-        """JSON text that `from_json` reads back to an equal config."""
-        return json.dumps(self.to_dict(), indent=2)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Build from a dictionary.
-
-        Raises
-        ------
-        ConfigError
-            If a key is unknown or a value fails its check.
-        """
-        if not isinstance(values, Mapping):
-            raise ConfigError(f"{cls.__name__} must be a JSON object, got {type(values).__name__}.")
-        known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-        if unknown := sorted(set(values) - set(known)):
-            raise ConfigError(f"{cls.__name__} does not know {unknown}; known settings: {sorted(known)}.")
-        hints = typing.get_type_hints(cls)
-        nested = {
-            name: hints[name].from_dict(value)
-            for name, value in values.items()
-            if isinstance(hints[name], type) and issubclass(hints[name], _Config)
-        }
-        whole = {  # JSON written elsewhere may say 5.0
-            entry.name: int(values[entry.name])
-            for entry in settings_of(cls)
-            if entry.type is int and isinstance(values.get(entry.name), float) and values[entry.name].is_integer()
-        }
-        return cls(**{**values, **nested, **whole})
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Read what `to_json` wrote.
-
-        Raises
-        ------
-        ConfigError
-            If the text is no JSON, or `from_dict` refuses it.
-        """
-        try:
-            return cls.from_dict(json.loads(text))
-        except json.JSONDecodeError as error:
-            raise ConfigError(f"Settings are not valid JSON ({error}).") from error
-
-
-@dataclass(frozen=True, kw_only=True)
-class SettingField:
-    """One setting of a config class, resolved: what a form or a command line needs to offer it."""
-
-    name: str
-    type: type
-    optional: bool
-    default: Any
-    setting: Setting
-
-
-def settings_of(config: type) -> list[SettingField]:
-    """The settings a config class declares, in order; nested configs are left out."""
-    hints = typing.get_type_hints(config)
-    found = []
-    for entry in dataclasses.fields(config):
-        if "setting" not in entry.metadata:
-            continue
-        hint, optional = hints[entry.name], False
-        if isinstance(hint, types.UnionType):
-            hint = next(arm for arm in typing.get_args(hint) if arm is not type(None))
-            optional = True
-        found.append(
-            SettingField(
-                name=entry.name, type=hint, optional=optional, default=entry.default, setting=entry.metadata["setting"]
-            )
-        )
-    return found
-
-
-def _check_value(entry: SettingField, value: Any) -> None:
-    """Refuse a value of the wrong type or out of range, with a message that names the setting."""
-    shown = entry.setting
-    if value is None and entry.optional:
-        return
-
-    def refuse(problem: str) -> typing.NoReturn:
-        raise ConfigError(f"{shown.label} ({entry.name}) {problem}.", field=entry.name)
-
-    if entry.type in (int, float):
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            refuse(f"must be a number, got {value!r}")
-        if problem := shown.problem_with(value):
-            refuse(problem)
-        if entry.type is int and not isinstance(value, int):
-            refuse(f"must be a whole number, got {value!r}")
-    elif not isinstance(value, entry.type):
-        refuse(f"must be of type {entry.type.__name__}, got {value!r}")
-    if shown.choices and value not in shown.choices:
-        refuse(f"must be one of {list(shown.choices)}, got {value!r}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataConfig(_Config):
+class DataConfig(Config):
     """Which counts to read, and which columns of the cell table mean what."""
 
     path: str = setting(".", "Input file", "An .h5ad, .zarr, 10x .h5, 10x .mtx folder, or .csv / .tsv (may be .gz).")
@@ -181,10 +33,43 @@ class DataConfig(_Config):
     label_key: str | None = setting(
         None, "Label column", "Column of obs with known cell types. Never used in training, only to judge the result."
     )
+    extra_batch_keys: tuple[str, ...] = setting(
+        (),
+        "Further batch columns",
+        "More columns of obs whose effect is kept out of the topics, each with its own intercepts.",
+    )
+    numeric_keys: tuple[str, ...] = setting(
+        (),
+        "Numeric covariates",
+        "Columns of obs with numbers, e.g. the mitochondrial share, kept out of the topics as a linear term per gene.",
+    )
+    modality: str | None = setting(
+        None,
+        "Second modality",
+        "Counts of further features of the same cells, e.g. surface proteins: a slot of obsm, or a modality of a "
+        "MuData file. The topics then describe both.",
+    )
+    memory: str = setting(
+        "auto",
+        "Counts are kept",
+        "'in memory', or 'on disk' and read in shuffled blocks as training goes. 'auto': in memory where they fit.",
+        choices=("auto", "in memory", "on disk"),
+        advanced=True,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        named = [self.batch_key, *self.extra_batch_keys, *self.numeric_keys]
+        if twice := sorted({key for key in named if key and named.count(key) > 1}):
+            raise ConfigError(
+                f"Further batch columns (extra_batch_keys) and Numeric covariates (numeric_keys) name {twice} twice. "
+                "Name each column once.",
+                field="extra_batch_keys",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig(_Config):
+class ModelConfig(Config):
     """Shape of the model; see docs/method.md for the symbols."""
 
     n_topics: int = setting(
@@ -206,6 +91,59 @@ class ModelConfig(_Config):
     )
     batch_intercept: bool = setting(
         True, "Batch intercept", "Learn one intercept per batch and gene (lambda). Off: the paper's 'scETM - lambda'."
+    )
+    n_batch_factors: int = setting(
+        0,
+        "Batch factors",
+        "Write the batches' intercepts as that many factors, for hundreds of batches; 0: each batch its own.",
+        ge=0,
+        le=1000,
+        advanced=True,
+    )
+    encode_batch: bool = setting(
+        False,
+        "Batch as encoder input",
+        "Tell the encoder the batch of each cell. New batches are then encoded as an average one.",
+        advanced=True,
+    )
+    likelihood: str = setting(
+        "fraction",
+        "Likelihood",
+        "'fraction': every cell counts alike, as published. 'counts': cells count by their depth (multinomial).",
+        choices=("fraction", "counts"),
+        advanced=True,
+    )
+    normalise_beta: bool = setting(
+        False,
+        "Normalise topics before mixing",
+        "Each topic is a distribution over genes and cells mix those (ETM). Off: cells mix logits, as in scETM.",
+        advanced=True,
+    )
+    rho_gmt: str | None = setting(
+        None,
+        "Gene sets as rho",
+        "A .gmt file: gene embeddings are fixed to set membership, and alpha says which sets a topic uses (p-scETM).",
+        advanced=True,
+    )
+    rho_file: str | None = setting(
+        None,
+        "Gene embeddings from a file",
+        "A .csv (genes in the first column), .npz (genes, rho) or .h5ad (varm). Genes it lacks are learnt.",
+        advanced=True,
+    )
+    train_rho: bool = setting(
+        False, "Keep learning rho", "Gene embeddings from a file are a start only, and are trained on.", advanced=True
+    )
+    n_free_emb: int = setting(
+        0,
+        "Learnt dimensions",
+        "Learnt beside the given gene embeddings or gene sets; 0: only those given.",
+        ge=0,
+        le=10_000,
+        advanced=True,
+    )
+    modality_weight: float = setting(
+        1.0, "Weight of the modality", "Of the second modality's likelihood in the loss.", ge=0, le=1000, advanced=True
     )
     encoder_input: str = setting(
         "fraction",
@@ -238,9 +176,17 @@ class ModelConfig(_Config):
         advanced=True,
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rho_gmt and self.rho_file:
+            raise ConfigError(
+                "Gene sets as rho (rho_gmt) and Gene embeddings from a file (rho_file) exclude each other. Pick one.",
+                field="rho_file",
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig(_Config):
+class TrainConfig(Config):
     """How the model is trained."""
 
     max_steps: int = setting(
@@ -278,6 +224,17 @@ class TrainConfig(_Config):
         ge=0,
         le=1000,
         advanced=True,
+    )
+    adversary_weight: float = setting(
+        0.0,
+        "Adversary",
+        "Weight of a discriminator that guesses the batch, and that the encoder learns to fool (scETM + adv).",
+        ge=0,
+        le=1000,
+        advanced=True,
+    )
+    adversary_updates: int = setting(
+        8, "Adversary updates", "Of the discriminator after each step of the model.", ge=1, le=100, advanced=True
     )
     anchor_weight: float = setting(
         0.0, "Anchor", "Weight that holds cells near the clusters they start from.", ge=0, le=1000, advanced=True
@@ -339,7 +296,7 @@ class TrainConfig(_Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig(_Config):
+class RunConfig(Config):
     """Everything that defines a run; stored whole in its `config.json`."""
 
     name: str = setting("run", "Run name", "How the run is called in lists. Letters, digits, spaces.")

@@ -13,12 +13,19 @@ ALPHA = "alpha"  # uns, (n_topics, n_emb)
 UNS = "scetm"  # uns: settings as JSON text, batch names, lambda
 UNS_CONFIG = "config"
 UNS_BATCHES = "batches"
-UNS_LAMBDA = "lambda"
+UNS_LAMBDA = "lambda"  # (n_batches, n_genes)
+UNS_COVARIATES = "covariates"  # names of further intercepts ("donor=H1") and numeric covariates
+UNS_COVARIATE_INTERCEPTS = "covariate_intercepts"  # (n_covariates, n_genes)
+UNS_RHO_NAMES = "rho_names"  # of the given dimensions of rho, e.g. gene sets; they come first
+UNS_FEATURES = "features"  # names of the second modality's features
+UNS_FEATURE_RHO = "feature_rho"  # (n_features, n_emb)
+UNS_FEATURE_BETA = "feature_beta"  # (n_features, n_topics), unnormalised
 LEIDEN = "leiden"  # obs
 N_COUNTS = "scetm_n_counts"  # obs: total counts of the cell over the genes of the model
 
 # Sources of counts inside an input
 RAW = "raw"  # as a layer name: take `adata.raw.X`
+MODALITY = "modality"  # obsm of loaded data: counts of the second modality; uns: names of its features
 
 # Files of a run folder
 CONFIG_FILE = "config.json"

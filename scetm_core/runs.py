@@ -266,26 +266,26 @@ class Run:
 
     # ---- vocabulary, model, result -----------------------------------------------------------------------------
 
-    def write_vocab(self, genes: list[str], batches: list[str]) -> None:
-        """Record genes in column order and batches in row order of lambda: the contract for loading and transfer."""
-        write_atomically(self._file(keys.VOCAB_FILE), json.dumps({"genes": genes, "batches": batches}))
+    def write_vocab(self, names: Mapping[str, Any]) -> None:
+        """Record genes in column order, batches in row order of lambda, and so on: the contract for loading."""
+        write_atomically(self._file(keys.VOCAB_FILE), json.dumps(names))
 
     @property
     def has_vocab(self) -> bool:
-        """Whether genes and batches are recorded, i.e. training has begun."""
+        """Whether the names are recorded, i.e. training has begun."""
         return self._file(keys.VOCAB_FILE).is_file()
 
-    def vocab(self) -> tuple[list[str], list[str]]:
-        """Genes and batches as `write_vocab` recorded them.
+    def vocab(self) -> dict[str, Any]:
+        """Names as `write_vocab` recorded them: ``genes``, ``batches`` and more.
 
         Raises
         ------
         RunError
-            If there is none yet, or it is damaged.
+            If there are none yet, or they are damaged.
         """
         try:
-            record = json.loads(self._file(keys.VOCAB_FILE).read_text(encoding="utf-8"))
-            return list(record["genes"]), list(record["batches"])
+            record = dict(json.loads(self._file(keys.VOCAB_FILE).read_text(encoding="utf-8")))
+            return {**record, "genes": list(record["genes"]), "batches": list(record["batches"])}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{keys.VOCAB_FILE} of run {self.id} cannot be read ({error}).") from error
 

@@ -17,9 +17,11 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from scetm_core import jobs
+import numpy as np
+
+from scetm_core import jobs, keys
 from scetm_core.errors import RunError, ScetmError
 from scetm_core.files import is_disk_full
 from scetm_core.runs import Run, Status
@@ -28,9 +30,11 @@ if TYPE_CHECKING:
     import anndata as ad
 
     from scetm_core.model import ScETM
-    from scetm_core.train import Record
+    from scetm_core.model.cells import CellData
+    from scetm_core.trainer import Record
 
 HEARTBEAT_SECONDS = 5.0
+JUDGED_CELLS = 4000  # cells whose NLL is compared with that of the mean mixture: one chunk, seconds at most
 
 log = logging.getLogger("scetm")
 
@@ -146,31 +150,33 @@ def _analyse(run: Run, report: Reporter, *, n_threads: int) -> None:
     from scetm_core.infer import infer
 
     report.stage("loading", f"Reading {Path(config.data.path).name}.")
-    data = load_dataset(config.data)
+    data: CellData = load_dataset(config.data)
     for message in data.uns["messages"]:
         log.info(message)
     model = _train(run, report, data)
     report.stage("inferring", "Embedding the cells.")
     result = infer(model, data, config)
     _embed_and_score(run, report, result)
+    report.update(message="Judging the topics and the training.")
+    run.write_evaluation({**run.evaluation(), **_judge(run, model, data, result)})
 
 
-def _train(run: Run, report: Reporter, data: ad.AnnData) -> ScETM:
-    from scetm_core.model import ScETM, resolve_device
-    from scetm_core.train import batch_names, fit
+def _train(run: Run, report: Reporter, data: CellData) -> ScETM:
+    from scetm_core.build import build_model
+    from scetm_core.model.scetm import resolve_device
+    from scetm_core.train import fit
 
     config = run.config
     device = resolve_device(config.train.device)
-    batches = batch_names(data, config.data.batch_key)
-    model = ScETM(config.model, genes=list(data.var_names), batches=batches, seed=config.train.seed).to(device)
-    if run.has_vocab and run.vocab() != (model.genes, model.batches):
+    model = build_model(data, config, device=device)
+    if run.has_vocab and any(run.vocab()[what] != model.names()[what] for what in ("genes", "batches")):
         raise RunError(
             f"{config.data.path} has other genes or batches than when this run began. "
             "Restore the file as it was, or start a new run."
         )
-    run.write_vocab(model.genes, model.batches)
+    run.write_vocab(model.names())
     report.update(device=str(device))
-    report.stage("training", f"Training on {data.n_obs:,} cells and {data.n_vars:,} genes ({device}).")
+    report.stage("training", f"Training on {len(data.obs):,} cells and {len(model.genes):,} genes ({device}).")
     records = fit(
         model, data, config.train, batch_key=config.data.batch_key, checkpoints=run.checkpoint_path, resume=True
     )
@@ -204,6 +210,39 @@ def _embed_and_score(run: Run, report: Reporter, result: ad.AnnData) -> None:
     scores["test_nll"] = None if measured is None or measured.isna().all() else float(measured.dropna().iloc[-1])
     run.write_result(result)
     run.write_evaluation(scores)
+
+
+def _judge(run: Run, model: ScETM, data: CellData, result: ad.AnnData) -> dict[str, Any]:
+    """Scores of the topics, and what looks wrong with them or with the training."""
+    from scetm_core.judgement import judge
+    from scetm_core.metrics import score_topic_coherence, score_topic_diversity
+    from scetm_core.model.cells import prepare_cells
+    from scetm_core.trainer import nll_per_cell
+
+    config, curve = run.config, run.metrics()
+    beta, n_genes = result.varm[keys.BETA], result.n_vars
+    rows = np.random.default_rng(config.train.seed).permutation(result.n_obs)[:JUDGED_CELLS]
+    cells = prepare_cells(data, model, batch_key=config.data.batch_key).subset(np.sort(rows))
+    findings = judge(
+        theta=result.obsm[keys.THETA],
+        delta=result.obsm[keys.DELTA],
+        beta=beta,
+        lambda_=result.uns[keys.UNS].get(keys.UNS_LAMBDA),
+        curve=curve,
+        minibatch_size=config.train.minibatch_size,
+        max_grad_norm=config.train.max_grad_norm,
+        n_rollbacks=int(curve["rollbacks"].max()) if "rollbacks" in curve else 0,
+        nll_model=float(nll_per_cell(model, cells).mean()),
+        nll_intercept_only=float(nll_per_cell(model, cells, mean_mixture=True).mean()),
+    )
+    for finding in findings:
+        log.info("%s: %s %s", finding.level.capitalize(), finding.message, finding.advice)
+    finite = np.isfinite(beta).all()
+    return {
+        "findings": [dataclasses.asdict(finding) for finding in findings],
+        "topic_diversity": score_topic_diversity(beta, n_top=min(25, n_genes)) if finite else None,
+        "topic_coherence": score_topic_coherence(beta, data.X, n_top=min(10, n_genes)) if finite else None,
+    }
 
 
 class _Eta:

@@ -131,7 +131,7 @@ def make_run(runs_folder: Path, tiny_config: Callable[..., RunConfig]) -> Callab
 def model_for(tiny_config: Callable[..., RunConfig]) -> Callable[..., ScETM]:
     """A new model that fits some data."""
     from scetm_core.model import ScETM
-    from scetm_core.train import batch_names
+    from scetm_core.model.cells import batch_names
 
     def build(data: ad.AnnData, *, seed: int = 0, batch_key: str | None = "batch", **changes: Any) -> ScETM:
         batches = batch_names(data, batch_key)

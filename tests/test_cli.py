@@ -13,8 +13,9 @@ import pytest
 import scipy.sparse as sp
 
 from scetm_core.__main__ import build_parser, main
-from scetm_core.config import SECTIONS, RunConfig, settings_of
+from scetm_core.config import SECTIONS, RunConfig
 from scetm_core.runs import Run
+from scetm_core.settings import settings_of
 
 COMMANDS = ("demo", "simulate", "check", "train", "evaluate")
 SMALL = ["--n-topics", "4", "--n-emb", "8", "--n-hidden", "16", "--max-steps", "20", "--minibatch-size", "64",

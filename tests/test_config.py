@@ -16,12 +16,11 @@ from scetm_core.config import (
     DataConfig,
     ModelConfig,
     RunConfig,
-    SettingField,
     TrainConfig,
     run_config_from_flat,
-    settings_of,
 )
 from scetm_core.errors import ConfigError
+from scetm_core.settings import SettingField, settings_of
 
 ALL = {"run": RunConfig, **SECTIONS}
 SETTINGS = [pytest.param(cls, entry, id=entry.name) for cls in ALL.values() for entry in settings_of(cls)]

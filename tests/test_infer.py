@@ -145,7 +145,7 @@ def test_data_are_left_as_they_were(planted: ad.AnnData, model: ScETM, tiny_conf
 def test_genes_in_another_order_are_refused(
     planted: ad.AnnData, model: ScETM, tiny_config: Callable[..., RunConfig]
 ) -> None:
-    with pytest.raises(DataError, match="genes differ from the model's in name or order"):
+    with pytest.raises(DataError, match="differ from the model's 60 in name or order"):
         infer(model, planted[:, ::-1].copy(), tiny_config())
 
 

@@ -379,8 +379,8 @@ def test_vocabulary_comes_back_in_order(make_run: MakeRun) -> None:
     run = make_run()
     with pytest.raises(RunError, match=r"vocab\.json of run tiny cannot be read"):
         run.vocab()
-    run.write_vocab(["B", "a", "é"], ["2", "1"])
-    assert run.vocab() == (["B", "a", "é"], ["2", "1"])
+    run.write_vocab({"genes": ["B", "a", "é"], "batches": ["2", "1"], "factors": {}})
+    assert run.vocab() == {"genes": ["B", "a", "é"], "batches": ["2", "1"], "factors": {}}
     (run.path / keys.VOCAB_FILE).write_text("[]")
     with pytest.raises(RunError, match=r"vocab\.json of run tiny cannot be read"):
         run.vocab()

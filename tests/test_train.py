@@ -15,16 +15,22 @@ import scipy.sparse as sp
 import torch
 from scipy.optimize import linear_sum_assignment
 
-from scetm_core import train
-from scetm_core.config import TrainConfig, settings_of
+from scetm_core import trainer
+from scetm_core.checkpoints import checkpoint_files
+from scetm_core.config import TrainConfig
 from scetm_core.errors import DataError, RunError, TrainingError
 from scetm_core.infer import infer
 from scetm_core.model import ScETM
+from scetm_core.model.cells import Minibatch, normalise, prepare_cells
+from scetm_core.model.loader import minibatch_rows
 from scetm_core.model.sparse import SparseRows
-from scetm_core.train import Record, checkpoint_files, fit, minibatch_rows, normalise, prepare_cells, split_cells
+from scetm_core.settings import settings_of
+from scetm_core.train import fit
+from scetm_core.trainer import Record, split_cells
 
 COMPARED = ("step", "epoch", "nll", "kl", "kl_weight", "test_nll", "learning_rate", "grad_norm")
 ModelFor = Callable[..., ScETM]
+RHO = "gene_embedding.parts.0.weight"  # among the parameters
 
 
 @pytest.fixture
@@ -160,7 +166,7 @@ def test_early_stop_counts_on_over_a_resume(
     planted: ad.AnnData, model_for: ModelFor, train_config: Callable[..., TrainConfig],
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(train, "nll_per_cell", lambda *_: np.array([2.0]))
+    monkeypatch.setattr(trainer, "nll_per_cell", lambda *_: np.array([2.0]))
     config = train_config(max_steps=1000, report_every=5, evaluate_every=5, early_stop=True, patience=4)
     records = fit(model_for(planted), planted, config, batch_key="batch", checkpoints=tmp_path)
     assert [next(records).step for _ in range(3)] == [5, 10, 15]  # one best, two without progress
@@ -460,11 +466,11 @@ def test_the_anchor_holds_cells_near_their_reference(
     for weight in (0.0, 100.0):
         model, config = model_for(planted, **recipe), train_config(**{**recipe, "anchor_weight": weight})
         rows, _ = split_cells(planted.n_obs, config.test_fraction, seed=config.seed)
-        cells = prepare_cells(planted, model, batch_key="batch").take(rows)
+        cells = prepare_cells(planted, model, batch_key="batch").subset(rows)
         reference = survey(model, cells, seed=config.seed).reference.delta
         curve(model, planted, config)
         with torch.no_grad():
-            gaps.append((model.encode(cells.to(model.device)[0])[0] - reference).square().mean().item())
+            gaps.append((torch.from_numpy(trainer.mean_delta(model, cells)) - reference).square().mean().item())
     assert gaps[1] < gaps[0] / 2
 
 
@@ -480,7 +486,7 @@ def test_the_cosine_schedule_ends_at_zero_and_the_first_layer_has_its_share(
     rates = [next(records).learning_rate]
     moved = {name: (value.detach() - before[name]).abs().max().item() for name, value in model.named_parameters()}
     assert moved["input_weight"] == pytest.approx(0.001, rel=1e-2)  # Adam's first step is the rate
-    assert moved["rho"] == pytest.approx(0.01, rel=1e-2)
+    assert moved[RHO] == pytest.approx(0.01, rel=1e-2)
     rates += [record.learning_rate for record in records]
     assert rates == pytest.approx([0.01, 0.00853553, 0.005, 0.00146447], rel=1e-5)
 
@@ -495,7 +501,7 @@ def test_weight_decay_shrinks_the_embeddings_and_nothing_else(
     curve(decayed, planted, train_config(**one_step, weight_decay=5.0))
     torch.testing.assert_close(plain.rho - decayed.rho, 0.05 * before, atol=1e-6, rtol=1e-4)
     for name, value in plain.named_parameters():
-        assert torch.equal(value, decayed.state_dict()[name]) == (name not in ("alpha", "rho"))
+        assert torch.equal(value, decayed.state_dict()[name]) == (name not in ("alpha", RHO))
 
 
 def test_published_settings_are_adam_on_the_published_loss(
@@ -515,9 +521,9 @@ def test_published_settings_are_adam_on_the_published_loss(
         chosen = rows[minibatch_rows(len(rows), config.minibatch_size, step, seed=config.seed)]
         y = torch.from_numpy(fractions[chosen]).float()
         noise = torch.empty(len(chosen), 4).normal_(
-            generator=torch.Generator().manual_seed(train._mix(config.seed, step))
+            generator=torch.Generator().manual_seed(trainer._mix(config.seed, step))
         )
-        mu, log_sigma = twin.encode(SparseRows.from_scipy(sp.csr_matrix(y.numpy())))
+        mu, log_sigma = twin.encode(Minibatch.of(SparseRows.from_scipy(sp.csr_matrix(y.numpy()))))
         logits = (mu + log_sigma.exp() * noise).softmax(dim=1) @ twin.alpha @ twin.rho.T + twin.lambda_[batch[chosen]]
         kl = 0.5 * (mu**2 + (2 * log_sigma).exp() - 1 - 2 * log_sigma).sum(dim=1).mean()
         loss = -(y * logits.log_softmax(dim=1)).sum(dim=1).mean() + 1e-7 * min(1, step) * kl
@@ -554,7 +560,7 @@ def test_a_plateau_of_the_held_out_nll_ends_training(
     last_step: int,
 ) -> None:
     scripted: Iterator[float] = itertools.chain([3.0, 2.0], itertools.repeat(2.0))
-    monkeypatch.setattr(train, "nll_per_cell", lambda *_: np.array([next(scripted)]))
+    monkeypatch.setattr(trainer, "nll_per_cell", lambda *_: np.array([next(scripted)]))
     config = train_config(max_steps=50, report_every=5, evaluate_every=5, early_stop=early_stop, patience=3)
     assert curve(model_for(planted), planted, config)[-1].step == last_step
 
@@ -566,7 +572,7 @@ def test_a_late_improvement_starts_the_patience_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scripted = itertools.chain([3.0, 4.0, 2.0, 2.5], itertools.repeat(9.0))
-    monkeypatch.setattr(train, "nll_per_cell", lambda *_: np.array([next(scripted)]))
+    monkeypatch.setattr(trainer, "nll_per_cell", lambda *_: np.array([next(scripted)]))
     config = train_config(max_steps=50, report_every=5, evaluate_every=5, early_stop=True, patience=2)
     assert curve(model_for(planted), planted, config)[-1].step == 25
 
@@ -579,7 +585,7 @@ def test_a_loss_that_is_not_finite_ends_training_in_words(
     config = train_config()
     with torch.no_grad():
         getattr(model, weight).view(-1)[0] = math.nan
-    with pytest.raises(TrainingError, match=r"no longer finite \(step 5.*Lower the learning rate"):
+    with pytest.raises(TrainingError, match=r"no longer finite \(after step 0.*a tenth.*Lower the learning rate"):
         curve(model, planted, config, checkpoints=tmp_path)
     assert checkpoint_files(tmp_path) == []
 
@@ -627,7 +633,7 @@ def test_genes_that_differ_in_name_or_order_are_refused(
 
 def test_normalised_rows_sum_to_one_and_counts_stay_as_they_were(planted: ad.AnnData) -> None:
     before = planted.X.copy()
-    fractions = normalise(planted)
+    fractions = normalise(planted.X)
     np.testing.assert_allclose(fractions.sum(axis=1), 1, rtol=1e-5)
     np.testing.assert_allclose(
         fractions.toarray(), before.toarray() / before.toarray().sum(axis=1, keepdims=True), rtol=1e-5
@@ -644,12 +650,46 @@ def test_sparse_and_dense_counts_train_alike(
     np.testing.assert_array_equal(values(records[0]), values(records[1]))
 
 
-def test_empty_cells_are_refused_with_their_number(planted: ad.AnnData) -> None:
+def test_empty_cells_are_refused_with_their_number(planted: ad.AnnData, model_for: ModelFor) -> None:
     counts = planted.X.toarray()
     counts[[3, 8]] = 0
     planted.X = sp.csr_matrix(counts)
     with pytest.raises(DataError, match="2 cells have no counts"):
-        normalise(planted)
+        prepare_cells(planted, model_for(planted), batch_key="batch")
+
+
+@pytest.mark.parametrize("times", [1, 2], ids=["once", "again at the lower rate"])
+def test_after_a_loss_that_is_not_finite_training_goes_back_and_on_at_a_lower_rate(
+    planted: ad.AnnData,
+    model_for: ModelFor,
+    train_config: Callable[..., TrainConfig],
+    monkeypatch: pytest.MonkeyPatch,
+    times: int,
+) -> None:
+    """The gradient of step 7 is made not-a-number; the steps from 5 on are repeated from the state they began with."""
+    whole = trainer.Trainer._update
+    left = [times]
+
+    def poisoned(self: trainer.Trainer, places: np.ndarray, minibatch: Minibatch) -> torch.Tensor:
+        if self.step == 7 and left[0]:
+            left[0] -= 1
+            with torch.no_grad():
+                self.model.alpha.fill_(math.nan)
+        return whole(self, places, minibatch)
+
+    monkeypatch.setattr(trainer.Trainer, "_update", poisoned)
+    config = train_config(max_steps=15, report_every=5)
+    model = model_for(planted)
+    if times == 2:
+        with pytest.raises(TrainingError, match=r"no longer finite \(after step 5: NLL nan"):
+            curve(model, planted, config)
+        return
+    records = curve(model, planted, config)
+    assert [record.step for record in records] == [5, 10, 15]
+    assert [record.rollbacks for record in records] == [0, 1, 1]
+    assert records[1].learning_rate == pytest.approx(0.1 * config.learning_rate, rel=1e-2)
+    assert all(math.isfinite(record.nll) for record in records)
+    assert torch.isfinite(model.alpha).all()
 
 
 def test_too_few_cells_to_train_on_are_refused() -> None:

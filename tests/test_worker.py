@@ -48,7 +48,7 @@ def test_a_whole_run_leaves_every_file_it_promises(make_run: MakeRun) -> None:
         "config.json", "vocab.json", "status.json", "metrics.csv", "checkpoint", "model.safetensors", "result.h5ad",
         "evaluation.json",
     }  # fmt: skip
-    result, (genes, batches) = run.load_result(), run.vocab()
+    result, genes, batches = run.load_result(), run.vocab()["genes"], run.vocab()["batches"]
     assert list(result.var_names) == genes
     assert batches == ["b0", "b1"]
     assert result.obsm["delta"].shape == (240, 4)
@@ -67,7 +67,7 @@ def test_without_labels_and_batches_there_are_scores_of_neither(make_run: MakeRu
     assert run_analysis(run) == "done", run.status().message
     scores = run.evaluation()
     assert {scores[name] for name in ("ari", "nmi", "asw", "kbet", "ebm", "test_nll")} == {None}
-    assert run.vocab()[1] == ["all"]
+    assert run.vocab()["batches"] == ["all"]
 
 
 @pytest.mark.usefixtures("unscored")
@@ -262,8 +262,8 @@ def test_genes_that_changed_since_the_run_began_are_refused(
 ) -> None:
     run = make_run()
     monkeypatch.setattr("scetm_core.data.load_dataset", lambda _: planted)
-    run.write_vocab([*planted.var_names[::-1]], ["b0", "b1"])
+    run.write_vocab({"genes": [*planted.var_names[::-1]], "batches": ["b0", "b1"]})
     assert run_analysis(run) == "failed"
     assert "genes" in run.status().message
-    assert run.vocab()[0] == [*planted.var_names[::-1]], "the contract for loading never changes"
+    assert run.vocab()["genes"] == [*planted.var_names[::-1]], "the contract for loading never changes"
     assert not (run.path / keys.RESULT_FILE).exists()

@@ -8,13 +8,19 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash.development.base_component import Component
 
-from scetm_core.config import ModelConfig, RunConfig, SettingField, TrainConfig, run_config_from_flat, settings_of
+from pages._shared import studio
+from scetm_core.config import ModelConfig, RunConfig, TrainConfig, run_config_from_flat
+from scetm_core.data.catalog import EMBEDDING_ENDINGS, GENE_SET_ENDINGS
 from scetm_core.errors import ConfigError
+from scetm_core.settings import SettingField, settings_of
 
 FORM_SETTINGS: dict[str, SettingField] = {
     entry.name: entry for config in (RunConfig, ModelConfig, TrainConfig) for entry in settings_of(config)
 }
 """The settings of the form by name, without those about the data, whose choices depend on the file."""
+
+FILE_SETTINGS = {"rho_gmt": GENE_SET_ENDINGS, "rho_file": EMBEDDING_ENDINGS}
+"""Settings that name a file: the form offers those of the app's folders with these endings."""
 
 INPUT_ORDER = ["label", "input", "error", "description"]
 
@@ -37,6 +43,12 @@ def field(name: str, value: Any = None) -> Component:
         "description": shown.help,
         "inputWrapperOrder": INPUT_ORDER,
     }
+    if name in FILE_SETTINGS:
+        files = studio.current().catalog().files(FILE_SETTINGS[name])
+        return dmc.Select(
+            **common, data=[entry.ref for entry in files], value=value, clearable=True, searchable=True,
+            placeholder="none",
+        )  # fmt: skip
     if shown.choices:
         return dmc.Select(**common, data=list(shown.choices), value=value, allowDeselect=False)
     if entry.type is int:
@@ -60,12 +72,20 @@ def read_fields(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
     ------
     ConfigError
         If a number is none; `field` names the setting.
+    DataError
+        If a file is not one of the app's folders.
     """
     settings: dict[str, Any] = {}
     for name, value in zip(names, values, strict=True):
         entry = FORM_SETTINGS[name]
+        if entry.optional and not value:
+            settings[name] = None
+            continue
         if value is None or value == "":
             raise ConfigError(f"{entry.setting.label} is empty. Fill it in.", field=name)
+        if name in FILE_SETTINGS:
+            settings[name] = str(studio.current().catalog().resolve(value))
+            continue
         try:
             settings[name] = float(value) if entry.type in (int, float) else value
         except ValueError as error:
@@ -81,4 +101,4 @@ def build_config(settings: Mapping[str, Any], data: Mapping[str, Any]) -> RunCon
     ConfigError
         With `field` naming the setting whose field shows the message.
     """
-    return run_config_from_flat({**settings, **{name: value or None for name, value in data.items()}})
+    return run_config_from_flat({**settings, **data})

@@ -14,12 +14,13 @@ from dash.development.base_component import Component
 from pages._shared import ids, studio
 from pages._shared.parts import card, duration, empty_state, link_button, notice
 from pages._train.fields import FORM_SETTINGS, INPUT_ORDER, build_config, field, field_id, read_fields, values_for
-from scetm_core.config import PRESETS, DataConfig, RunConfig, settings_of
+from scetm_core.config import PRESETS, DataConfig, RunConfig
 from scetm_core.data.checks import CheckReport, check_dataset
 from scetm_core.data.describe import describe_dataset
 from scetm_core.data.estimate import estimate_cost
 from scetm_core.errors import ConfigError, DataError, ScetmError
 from scetm_core.runs import Run, new_run_path
+from scetm_core.settings import settings_of
 
 FILE = "train-file"
 PRESET = "train-preset"
@@ -33,7 +34,8 @@ ANY_DATA = {"type": "data-setting", "name": ALL}
 
 MAIN = ("name", "n_topics", "max_steps", "minibatch_size", "seed", "device", "batch_intercept")
 ADVANCED = tuple(name for name, entry in FORM_SETTINGS.items() if name not in MAIN)
-DATA_LABELS = {entry.name: entry.setting for entry in settings_of(DataConfig)}
+DATA_SETTINGS = {entry.name: entry for entry in settings_of(DataConfig)}
+MORE_DATA = ("extra_batch_keys", "numeric_keys", "modality", "memory")
 FIRST_PRESET = "quick"
 X = "X"  # how the choice of counts names the main matrix
 
@@ -67,6 +69,7 @@ def _settings_card(refs: Sequence[str], chosen: str) -> Component:
                     id=FILE, label="Data set", data=list(refs), value=chosen, searchable=True, allowDeselect=False
                 ),
                 html.Div([_data_select(name) for name in ("batch_key", "label_key", "layer")], className="field-row"),
+                _folded("More about the data", [_data_select(name) for name in MORE_DATA]),
                 title="Data",
             ),
             card(
@@ -79,21 +82,7 @@ def _settings_card(refs: Sequence[str], chosen: str) -> Component:
                 ),
                 dmc.Text(preset.description, id="train-preset-text", size="sm", c="dimmed", mt=6),
                 html.Div([field(name, preset.values.get(name)) for name in MAIN], className="field-row"),
-                dmc.Accordion(
-                    dmc.AccordionItem(
-                        [
-                            dmc.AccordionControl("Advanced"),
-                            dmc.AccordionPanel(
-                                html.Div(
-                                    [field(name, preset.values.get(name)) for name in ADVANCED], className="field-row"
-                                )
-                            ),
-                        ],
-                        value="advanced",
-                    ),
-                    variant="separated",
-                    mt="md",
-                ),
+                _folded("Advanced", [field(name, preset.values.get(name)) for name in ADVANCED]),
                 title="Settings",
             ),
         ],
@@ -101,19 +90,32 @@ def _settings_card(refs: Sequence[str], chosen: str) -> Component:
     )
 
 
-def _data_select(name: str) -> Component:
-    shown = DATA_LABELS[name]
-    return dmc.Select(
-        id=data_field(name),
-        label=shown.label,
-        description=shown.help,
-        data=[],
-        clearable=name != "layer",
-        allowDeselect=name != "layer",
-        placeholder="none",
-        searchable=True,
-        inputWrapperOrder=INPUT_ORDER,
+def _folded(title: str, fields: list[Component]) -> Component:
+    """Fields that few need, behind a line to click."""
+    return dmc.Accordion(
+        dmc.AccordionItem(
+            [dmc.AccordionControl(title), dmc.AccordionPanel(html.Div(fields, className="field-row"))], value=title
+        ),
+        variant="separated",
+        mt="md",
     )
+
+
+def _data_select(name: str) -> Component:
+    entry = DATA_SETTINGS[name]
+    shown, is_fixed = entry.setting, bool(entry.setting.choices) or name == "layer"
+    common: dict[str, Any] = {
+        "id": data_field(name),
+        "label": shown.label,
+        "description": shown.help,
+        "data": list(shown.choices),
+        "value": list(entry.default) if entry.type is tuple else entry.default,
+        "searchable": True,
+        "inputWrapperOrder": INPUT_ORDER,
+    }
+    if entry.type is tuple:
+        return dmc.MultiSelect(**common, clearable=True, placeholder="none")
+    return dmc.Select(**common, clearable=not is_fixed, allowDeselect=not is_fixed, placeholder="none")
 
 
 def _side() -> Component:
@@ -129,12 +131,11 @@ def _side() -> Component:
 
 
 @callback(
-    Output(data_field("batch_key"), "data"),
-    Output(data_field("batch_key"), "value"),
-    Output(data_field("label_key"), "data"),
-    Output(data_field("label_key"), "value"),
-    Output(data_field("layer"), "data"),
-    Output(data_field("layer"), "value"),
+    *(
+        Output(data_field(name), prop)
+        for name in ("batch_key", "label_key", "layer", "extra_batch_keys", "numeric_keys", "modality")
+        for prop in ("data", "value")
+    ),
     Output(field_id("name"), "value"),
     Input(FILE, "value"),
 )
@@ -143,14 +144,15 @@ def offer_choices(ref: str) -> tuple[Any, ...]:
     path = studio.current().catalog().resolve(ref)
     try:
         summary = describe_dataset(path)
-    except DataError:
-        return [], None, [], None, [X], X, path.stem  # the pre-flight report says what is wrong
+    except DataError:  # the pre-flight report says what is wrong
+        return [], None, [], None, [X], X, [], [], [], [], [], None, path.stem
     columns = [column.name for column in summary.columns]
+    numbers = [column.name for column in summary.columns if column.kind == "number"]
     batch = next(iter(summary.suggested_batch_keys), None)
     label = next(iter(summary.suggested_label_keys), None)
+    sources, further = list(summary.sources) or [X], list(summary.modalities)
     name = path.name.split(".")[0].replace("_", " ")
-    sources = list(summary.sources) or [X]
-    return columns, batch, columns, label, sources, sources[0], name
+    return columns, batch, columns, label, sources, sources[0], columns, [], numbers, [], further, None, name
 
 
 @callback(
@@ -247,7 +249,10 @@ def _expectation(config: RunConfig, report: CheckReport) -> Component:
 
 
 def _data_config(ref: str, values: list[Any], data_ids: list[dict[str, str]]) -> DataConfig:
-    chosen = {entry["name"]: value or None for entry, value in zip(data_ids, values, strict=True)}
+    chosen: dict[str, Any] = {
+        entry["name"]: tuple(value or ()) if DATA_SETTINGS[entry["name"]].type is tuple else value or None
+        for entry, value in zip(data_ids, values, strict=True)
+    }
     if chosen.get("layer") == X:
         chosen["layer"] = None
     return DataConfig(path=str(studio.current().catalog().resolve(ref)), **chosen)

@@ -27,6 +27,7 @@ from pages._shared.parts import (
     score_in_words,
     state_badge,
 )
+from pages._train.findings import findings_view
 from scetm_core import jobs
 from scetm_core.errors import RunError
 from scetm_core.figures.training import plot_training, training_frame
@@ -51,6 +52,8 @@ SCORES = (
     ("best_nmi", "NMI", "Information that clusters and labels share, best over the resolutions. 1 is perfect."),
     ("kbet", "kBET", "Share of cells whose neighbourhood mixes the batches as the whole does. Higher is better."),
     ("asw", "ASW", "How well cells of one label keep together, -1 to 1. Higher is better."),
+    ("topic_diversity", "Diversity", "Share of different genes among the topics' leading ones. Higher is better."),
+    ("topic_coherence", "Coherence", "Whether leading genes of a topic meet in cells (NPMI). Higher is better."),
 )
 
 
@@ -171,7 +174,9 @@ def _outcome(run: Run, status: Status, state: str) -> Component | None:
         link_button("Look at the cells", f"/cells?run={run.id}", variant="filled"),
         link_button("Look at the topics", f"/topics?run={run.id}"),
     ]
-    return dmc.Group([dmc.Group(cells, gap="xl"), dmc.Group(links)], justify="space-between", mt="md")
+    head = dmc.Group([dmc.Group(cells, gap="xl"), dmc.Group(links)], justify="space-between", mt="md")
+    found = findings_view(scores)
+    return html.Div([head] if found is None else [head, found])
 
 
 def _score(label: str, value: str, meaning: str) -> Component:

@@ -15,7 +15,10 @@ from scetm_core.errors import DataError
 MAX_DEPTH = 3
 MAX_FILES = 2000
 _MAX_ENTRIES = 50_000  # folder entries looked at per root
-UPLOAD_ENDINGS = (*HDF5_ENDINGS, *TABLE_ENDINGS)
+DATA_ENDINGS = (*HDF5_ENDINGS, *TABLE_ENDINGS)
+GENE_SET_ENDINGS = (".gmt",)
+EMBEDDING_ENDINGS = (".csv", ".tsv", ".npz", ".h5ad")
+UPLOAD_ENDINGS = (*DATA_ENDINGS, *GENE_SET_ENDINGS, ".npz")
 _UPLOAD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._()+=@,-]{0,199}")
 
 
@@ -60,15 +63,20 @@ class Catalog:
                 raise DataError(f"{name!r} cannot name a data folder. Use letters and digits.")
         self.roots = {name: Path(folder).expanduser().resolve() for name, folder in roots.items()}
 
-    def files(self) -> list[DatasetFile]:
+    def files(self, endings: tuple[str, ...] = DATA_ENDINGS) -> list[DatasetFile]:
         """All readable inputs, root by root, by name; at most `MAX_FILES`, `MAX_DEPTH` folders deep.
 
         A .zarr and a 10x folder are one entry. Hidden files and links that leave the root are passed over.
+
+        Parameters
+        ----------
+        endings
+            Of the files; folders are listed with data sets only.
         """
         found: list[DatasetFile] = []
         for root, folder in self.roots.items():
             budget = [_MAX_ENTRIES]
-            for path in _inputs(folder, folder, MAX_DEPTH, budget):
+            for path in _inputs(folder, folder, MAX_DEPTH, budget, endings):
                 if len(found) >= MAX_FILES:
                     return found
                 size, modified = _size_and_time(path)
@@ -124,7 +132,7 @@ def _is_inside(path: Path, folder: Path) -> bool:
     return path.resolve().is_relative_to(folder)
 
 
-def _inputs(folder: Path, root: Path, depth: int, budget: list[int]) -> Iterator[Path]:
+def _inputs(folder: Path, root: Path, depth: int, budget: list[int], endings: tuple[str, ...]) -> Iterator[Path]:
     """Readable inputs under a folder, in the order of their names."""
     try:
         names = sorted(os.listdir(folder))
@@ -137,10 +145,11 @@ def _inputs(folder: Path, root: Path, depth: int, budget: list[int]) -> Iterator
             continue
         if path.is_dir():
             if name.lower().endswith(".zarr") or matrix_file(path):
-                yield path
+                if endings == DATA_ENDINGS:
+                    yield path
             elif depth > 1 and not path.is_symlink():
-                yield from _inputs(path, root, depth - 1, budget)
-        elif path.is_file() and name.lower().endswith(UPLOAD_ENDINGS):
+                yield from _inputs(path, root, depth - 1, budget, endings)
+        elif path.is_file() and name.lower().endswith(endings):
             yield path
 
 

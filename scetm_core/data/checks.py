@@ -109,6 +109,7 @@ def check_dataset(
     batches, batch_findings = about.the_batches(source.obs, config.batch_key)
     labels, label_findings = about.the_labels(source.obs, config.label_key)
     found += [*about.the_size(scan), *about.the_names(source), *batch_findings, *label_findings]
+    found += about.the_covariates(source.obs, config)
     n_nonzero = _projected_nonzero(source, scan)
     cost = estimate_cost(
         source.matrix.shape[0],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from scetm_core.data.names import closest_first, count
@@ -54,6 +55,24 @@ def as_categories(column: pd.Series[Any]) -> pd.Series[Any]:
         categories=pd.Index(list(codes), dtype=object),
     )
     return pd.Series(merged, index=column.index, name=column.name)
+
+
+def as_numbers(column: pd.Series[Any]) -> pd.Series[Any]:
+    """The column as float64, for a numeric covariate.
+
+    Raises
+    ------
+    DataError
+        If a value is missing, infinite or no number.
+    """
+    numbers = pd.to_numeric(column.astype(object), errors="coerce").astype("float64")
+    bad = ~np.isfinite(numbers)
+    if bad.any():
+        raise DataError(
+            f"Numeric covariate {str(column.name)!r} is no finite number for {count(int(bad.sum()), 'cell')} "
+            f"(e.g. {column[bad].iloc[0]!r}). Fill the gaps, or give it as a batch column if it names categories."
+        )
+    return numbers
 
 
 def _as_text(value: object) -> str:

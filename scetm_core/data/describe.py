@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,8 @@ class DatasetSummary:
     ----------
     sources
         Places where counts may be: ``"X"``, names of layers, ``"raw"``.
+    modalities
+        What may be a second modality of the same cells.
     suggested_batch_keys, suggested_label_keys
         Columns whose names suggest that meaning, best first.
     """
@@ -53,6 +56,7 @@ class DatasetSummary:
     sources: tuple[str, ...]
     columns: tuple[ColumnSummary, ...]
     obsm: tuple[str, ...] = ()
+    modalities: tuple[str, ...] = ()
     suggested_batch_keys: tuple[str, ...] = ()
     suggested_label_keys: tuple[str, ...] = ()
 
@@ -73,7 +77,8 @@ def describe_dataset(path: Path) -> DatasetSummary:
             store = stored.AnnDataStore(root)
             sources = store.sources()
             n_genes = store.shape(sources[0])[1] if sources else len(store.var(stored.X))
-            return _summary(path, store.obs(), n_genes, tuple(sources), tuple(store.obsm()))
+            summary = _summary(path, store.obs(), n_genes, tuple(sources), tuple(store.obsm()))
+            return dataclasses.replace(summary, modalities=tuple(store.modalities()))
     with open_input(DataConfig(path=str(path))) as source:
         return _summary(path, source.obs, source.matrix.shape[1], source.sources, ())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import psutil
 
+from scetm_core.config import DataConfig
 from scetm_core.data import columns
 from scetm_core.data.estimate import Cost
 from scetm_core.data.formats import OpenInput
@@ -118,6 +120,23 @@ def the_batches(obs: pd.DataFrame, key: str | None) -> tuple[dict[str, int], lis
         message = f"Batches with fewer than {_SMALL_BATCH} cells: {small[:10]}; their intercepts will be unsure."
         found.append(Finding(level="warning", topic="Batches", message=message))
     return sizes, found
+
+
+def the_covariates(obs: pd.DataFrame, config: DataConfig) -> list[Finding]:
+    """Whether the further batch columns and numeric covariates can be used; nothing where there are none."""
+    found = []
+    for key in config.extra_batch_keys:
+        found += [dataclasses.replace(finding, topic="Further batches") for finding in the_batches(obs, key)[1]]
+    for key in config.numeric_keys:
+        try:
+            numbers = columns.as_numbers(columns.find_column(obs, key, what="numeric covariate"))
+        except DataError as error:
+            found.append(Finding(level="error", topic="Covariates", message=str(error)))
+            continue
+        low, high = float(numbers.min()), float(numbers.max())
+        message = f"{key!r} runs from {low:.4g} to {high:.4g}."
+        found.append(Finding(level="ok" if high > low else "note", topic="Covariates", message=message))
+    return found
 
 
 def the_labels(obs: pd.DataFrame, key: str | None) -> tuple[dict[str, int], list[Finding]]:

@@ -15,10 +15,10 @@ from scetm_core.data import stored, table, tenx
 from scetm_core.data.matrix import StoredMatrix
 from scetm_core.errors import DataError
 
-HDF5_ENDINGS = (".h5ad", ".h5")
+HDF5_ENDINGS = (".h5ad", ".h5mu", ".h5")
 TABLE_ENDINGS = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 MTX_ENDINGS = (".mtx", ".mtx.gz")
-READABLE = ".h5ad, .zarr, 10x .h5, a 10x folder with matrix.mtx, .csv, .tsv, .txt (also .gz)"
+READABLE = ".h5ad, .h5mu, .zarr, 10x .h5, a 10x folder with matrix.mtx, .csv, .tsv, .txt (also .gz)"
 _ZARR_MARKS = (".zgroup", ".zattrs", "zarr.json")
 
 
@@ -138,7 +138,8 @@ def open_input(config: DataConfig) -> Iterator[OpenInput]:
     with readable(path):
         if kind in ("hdf5", "zarr"):
             with open_store(path) as root:
-                is_tenx = kind == "hdf5" and "obs" not in root and tenx.is_tenx_h5(root)
+                is_anndata = "obs" in root or stored.MODALITIES in root
+                is_tenx = kind == "hdf5" and not is_anndata and tenx.is_tenx_h5(root)
                 yield _fitting(
                     _of_tenx(path, tenx.read_tenx_h5(root), config) if is_tenx else _of_store(path, root, config)
                 )
@@ -160,7 +161,7 @@ def is_anndata(path: Path) -> bool:
     if kind_of(path) not in ("hdf5", "zarr"):
         return False
     with readable(path), open_store(path) as root:
-        return "obs" in root or not tenx.is_tenx_h5(root)
+        return "obs" in root or stored.MODALITIES in root or not tenx.is_tenx_h5(root)
 
 
 @contextlib.contextmanager

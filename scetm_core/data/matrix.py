@@ -6,6 +6,7 @@ loads a file whole, scans it without holding it, and picks one gene out of it.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 MAX_BLOCK = 4_000_000
 """Stored values held at once while reading in pieces (about 100 MB with their positions)."""
+MAX_GAP = 16_384
+"""Stored values read in vain rather than starting anew behind them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +116,7 @@ class StoredMatrix:
         for start, stop in _spans(self.indptr, first, last, limit):
             low, high = int(self.indptr[start]), int(self.indptr[stop])
             major = np.repeat(np.arange(start, stop, dtype=np.int64), np.diff(self.indptr[start : stop + 1]))
-            minor = _positions(self.indices[low:high], n_minor)
+            minor = _positions(self.indices[low:high], n_minor).astype(np.int64, copy=False)
             by_cell, by_gene = (major, minor) if self.layout == "csr" else (minor, major)
             yield Block(values=np.asarray(self.data[low:high]), cells=by_cell, genes=by_gene)
 
@@ -123,6 +126,56 @@ class StoredMatrix:
             piece = np.asarray(self.data[start : min(start + step, cells[1]), :])
             rows, genes = np.nonzero(piece)
             yield Block(values=piece[rows, genes], cells=rows + start, genes=genes)
+
+    def cell_spans(self, max_values: int) -> Iterator[tuple[int, int]]:
+        """Runs of cells of a CSR matrix that hold at most `max_values` stored values, but at least one cell."""
+        return _spans(self.indptr, 0, self.shape[0], max_values)
+
+    def stretch(self, low: int, high: int) -> tuple[Array, Array]:
+        """Stored values `low` to `high` of a compressed matrix and their positions, which lie within the table."""
+        n_minor = self.shape[1 if self.layout == "csr" else 0]
+        return np.asarray(self.data[low:high]), _positions(self.indices[low:high], n_minor)
+
+    def read_rows(self, rows: npt.NDArray[np.int64]) -> Csr:
+        """Some cells as float32 CSR, as stored: with zeros, duplicates and in the file's order of genes.
+
+        Cells that lie near each other are read in one go.
+
+        Parameters
+        ----------
+        rows
+            In ascending order, each once. The matrix is not CSC.
+        """
+        if self.layout == "dense":
+            return self._dense_rows(rows)
+        starts, stops = self.indptr[rows], self.indptr[rows + 1]
+        indptr = np.concatenate([[0], np.cumsum(stops - starts)])
+        values = np.empty(indptr[-1], dtype=np.float32)
+        indices = np.empty(indptr[-1], dtype=np.int32 if max(*self.shape, indptr[-1]) < 2**31 else np.int64)
+        for first, last in _near_each_other(starts, stops, max_gap=MAX_GAP, max_length=MAX_BLOCK):
+            low, high = int(starts[first]), int(stops[last - 1])
+            wanted: Any = slice(None)
+            if indptr[last] - indptr[first] < high - low:  # leave out the cells between
+                wanted = np.zeros(high - low, dtype=bool)
+                edges = np.stack([starts[first:last], stops[first:last]], axis=1) - low
+                for start, stop in edges:
+                    wanted[start:stop] = True
+            found_values, found_indices = self.stretch(low, high)
+            values[indptr[first] : indptr[last]] = found_values[wanted]
+            indices[indptr[first] : indptr[last]] = found_indices[wanted]
+        parts: Any = (values, indices, indptr.astype(indices.dtype))
+        return sp.csr_matrix(parts, (len(rows), self.shape[1]))
+
+    def _dense_rows(self, rows: npt.NDArray[np.int64]) -> Csr:
+        step = max(1, MAX_BLOCK // max(self.shape[1], 1))
+        max_gap = MAX_GAP // max(self.shape[1], 1)
+        pieces = []
+        for first, last in _near_each_other(rows, rows + 1, max_gap=max_gap, max_length=step):
+            low, high = int(rows[first]), int(rows[last - 1]) + 1
+            piece = np.asarray(self.data[low:high, :])[rows[first:last] - low]
+            pieces.append(sp.csr_matrix(piece.astype(np.float32)))
+        nothing: Any = sp.csr_matrix((0, self.shape[1]))
+        return sp.csr_matrix(sp.vstack([nothing.astype(np.float32), *pieces], format="csr"))
 
     def to_csr(self, check: Callable[[Array], None]) -> Csr:
         """All counts as float32 CSR with sorted indices and no stored zeros.
@@ -171,9 +224,9 @@ def tidy(counts: Csr) -> Csr:
     return counts
 
 
-def _positions(stored: Any, n: int) -> npt.NDArray[np.int64]:
+def _positions(stored: Any, n: int) -> Array:
     """Positions as stored, refused if they point outside (which would crash the compiled code behind scipy)."""
-    found = np.asarray(stored).astype(np.int64, copy=False)
+    found = np.asarray(stored)
     if found.size and (found.min() < 0 or found.max() >= n):
         raise DataError("The counts are damaged: they point outside the table. Write or download the file again.")
     return found
@@ -186,6 +239,17 @@ def _spans(starts: Array, first: int, last: int, limit: int) -> Iterator[tuple[i
         stop = min(max(stop, first + 1), last)
         yield first, stop
         first = stop
+
+
+def _near_each_other(starts: Array, stops: Array, *, max_gap: int, max_length: int) -> Iterator[tuple[int, int]]:
+    """Runs of stretches with small gaps, none longer than `max_length` unless it is a single stretch."""
+    after_gap = np.flatnonzero(starts[1:] - stops[:-1] > max_gap) + 1
+    for first, last in itertools.pairwise([0, *after_gap.tolist(), len(starts)] if len(starts) else []):
+        while first < last:
+            stop = int(np.searchsorted(stops[first:last], starts[first] + max_length, side="right")) + first
+            stop = max(stop, first + 1)
+            yield first, stop
+            first = stop
 
 
 class ValueTally:

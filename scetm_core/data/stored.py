@@ -20,6 +20,8 @@ from scetm_core.data.matrix import MAX_BLOCK, StoredMatrix, ValueTally
 from scetm_core.errors import DataError
 
 X = "X"
+MODALITIES = "mod"  # group of a MuData file that holds one AnnData per modality
+MAIN_MODALITIES = ("rna", "gex", "gene", "expression")  # names of the one with the genes, by what they contain
 _COLOR = re.compile(r"#[0-9a-fA-F]{3,8}|[a-zA-Z]{3,25}")
 
 
@@ -33,15 +35,16 @@ class AnnDataStore:
     """
 
     def __init__(self, root: Any) -> None:
-        self.root = root
-        if "obs" not in root or "var" not in root:
-            raise DataError(f"It holds no AnnData: obs or var is missing; found: {sorted(root.keys())}.")
+        self.whole = root if MODALITIES in root else None
+        self.root = node_of(root[MODALITIES], _main_modality(list(root[MODALITIES]))) if MODALITIES in root else root
+        if "obs" not in self.root or "var" not in self.root:
+            raise DataError(f"It holds no AnnData: obs or var is missing; found: {sorted(self.root.keys())}.")
 
     def sources(self) -> list[str]:
         """Where counts may be: ``"X"``, layer names, ``"raw"``."""
         layers = [str(name) for name in self.root["layers"]] if "layers" in self.root else []
-        has_raw = "raw.X" in self.root or ("raw" in self.root and "X" in self.root["raw"])
-        return [*([X] if X in self.root else []), *layers, *([keys.RAW] if has_raw and keys.RAW not in layers else [])]
+        raw = [keys.RAW] if self._has_raw() and keys.RAW not in layers else []
+        return [*([X] if X in self.root else []), *layers, *raw]
 
     def source(self, layer: str | None) -> str:
         """The source that a `DataConfig.layer` means.
@@ -64,22 +67,27 @@ class AnnDataStore:
         return _stored_matrix(self._matrix_node(source))
 
     def _has_raw(self) -> bool:
-        return "raw" in self.root or "raw.X" in self.root
+        raw = self.root.get("raw")
+        return "raw.X" in self.root or (hasattr(raw, "keys") and "X" in raw)
 
     def _matrix_node(self, source: str) -> Any:
         if source == X and X in self.root:
-            return _checked(self.root, X)
+            return node_of(self.root, X)
         if source == keys.RAW and self._has_raw():
-            return _checked(self.root, "raw.X") if "raw.X" in self.root else _checked(self.root["raw"], "X")
-        return _checked(self.root["layers"], source)
+            return node_of(self.root, "raw.X") if "raw.X" in self.root else node_of(self.root["raw"], "X")
+        return node_of(self.root["layers"], source)
 
     def shape(self, source: str) -> tuple[int, int]:
         """(n_cells, n_genes) of a source, from its description alone."""
         return _shape(self._matrix_node(source))
 
     def obs(self) -> pd.DataFrame:
-        """The cell table."""
-        return self._frame(self.root, "obs")
+        """The cell table; of a MuData file with the columns that all modalities share."""
+        own = self._frame(self.root, "obs")
+        if self.whole is None or "obs" not in self.whole:
+            return own
+        shared = self._frame(self.whole, "obs")
+        return own.join(shared[[column for column in shared if column not in own]])
 
     def var(self, source: str) -> pd.DataFrame:
         """The gene table that belongs to a source: raw has its own."""
@@ -90,7 +98,7 @@ class AnnDataStore:
     def _frame(self, parent: Any, name: str) -> pd.DataFrame:
         from anndata.io import read_elem
 
-        node = _checked(parent, name)
+        node = node_of(parent, name)
         if not hasattr(node, "keys"):
             return _frame_of_old_file(node[()], self.root.get("uns", {}))
         with warnings.catch_warnings():
@@ -102,6 +110,13 @@ class AnnDataStore:
         node = self.root.get("obsm", {})
         return [str(name) for name in node] if hasattr(node, "keys") else []
 
+    def modalities(self) -> list[str]:
+        """What may be a second modality: the others of a MuData file, and slots of obsm that no method has made."""
+        others = [] if self.whole is None else list(self.whole[MODALITIES])
+        main = _main_modality(others) if others else None
+        slots = [name for name in self.obsm() if not name.startswith("X_")]
+        return [*(str(name) for name in others if name != main), *slots]
+
     def colors(self, obs: pd.DataFrame) -> dict[str, dict[str, str]]:
         """Colour per category, for each categorical column that has valid ones in uns."""
         from anndata.io import read_elem
@@ -112,7 +127,7 @@ class AnnDataStore:
             name = f"{column}_colors"
             if not isinstance(obs[column].dtype, pd.CategoricalDtype) or not hasattr(uns, "keys") or name not in uns:
                 continue
-            node, categories = _checked(uns, name), [str(entry) for entry in obs[column].cat.categories]
+            node, categories = node_of(uns, name), [str(entry) for entry in obs[column].cat.categories]
             colors = [str(entry) for entry in np.atleast_1d(read_elem(node))] if not hasattr(node, "keys") else []
             if len(colors) >= len(categories) and all(_COLOR.fullmatch(color) for color in colors):
                 found[str(column)] = dict(zip(categories, colors, strict=False))
@@ -145,6 +160,14 @@ def _stored_matrix(node: Any) -> StoredMatrix:
     )
 
 
+def _main_modality(names: list[str]) -> str:
+    """The modality of a MuData file that holds the genes, by its name; else the first."""
+    ranked = [name for part in MAIN_MODALITIES for name in names if part in name.lower()]
+    if not names:
+        raise DataError("The MuData file holds no modality. Write it again with the counts of the genes.")
+    return (ranked or names)[0]
+
+
 def _shape(node: Any) -> tuple[int, int]:
     stored = node.attrs.get("shape", node.attrs.get("h5sparse_shape")) if hasattr(node, "keys") else node.shape
     if stored is None or len(stored) != 2:
@@ -152,7 +175,7 @@ def _shape(node: Any) -> tuple[int, int]:
     return int(stored[0]), int(stored[1])
 
 
-def _checked(parent: Any, name: str) -> Any:
+def node_of(parent: Any, name: str) -> Any:
     """A node of an open file, refused if it or anything in it lives outside the file."""
     if hasattr(parent, "id"):  # h5py; zarr knows no links
         _refuse_links(parent, name)

@@ -1,4 +1,4 @@
-"""How good is an embedding of cells? One score a file: arrays in, floats out; for every score, higher is better.
+"""How good are an embedding of cells and its topics? One score a file: arrays in, floats out; higher is better.
 
 Importing this module is cheap: scikit-learn and scipy are loaded by the functions that need them.
 """
@@ -6,20 +6,26 @@ Importing this module is cheap: scikit-learn and scipy are loaded by the functio
 from scetm_core.metrics._neighbors import Neighbors, find_neighbors, nearest_neighbors
 from scetm_core.metrics.ari import score_ari
 from scetm_core.metrics.asw import score_asw, score_asw_per_label
+from scetm_core.metrics.coherence import score_topic_coherence
+from scetm_core.metrics.diversity import score_topic_diversity
 from scetm_core.metrics.ebm import score_ebm
 from scetm_core.metrics.evaluate import evaluate
 from scetm_core.metrics.kbet import score_kbet
 from scetm_core.metrics.nmi import score_nmi
+from scetm_core.metrics.stability import neighbour_stability
 
 __all__ = [
     "Neighbors",
     "evaluate",
     "find_neighbors",
     "nearest_neighbors",
+    "neighbour_stability",
     "score_ari",
     "score_asw",
     "score_asw_per_label",
     "score_ebm",
     "score_kbet",
     "score_nmi",
+    "score_topic_coherence",
+    "score_topic_diversity",
 ]

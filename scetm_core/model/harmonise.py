@@ -3,15 +3,22 @@
 `harmonise` follows the algorithm of Harmony (Korsunsky et al., Nature Methods 2019): cells are clustered softly, with
 a bonus for clusters that mix the batches; then, cluster by cluster, each batch is moved onto the common mean. Written
 from the paper's equations; only used to find a start before training.
+
+Of many cells a sample is harmonised. Each round of that leaves its centroids, bonuses and shifts behind, and the other
+cells go through the same rounds with them.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
 MAX_FITTED = 20_000  # k-means looks at this many points; the others join the nearest centroid
 KMEANS_ROUNDS = 30
 
+MAX_HARMONISED = 50_000  # cells the rounds are worked out on; the others follow
+CHUNK_POINTS = 20_000  # of those, moved at once
 CELLS_PER_CLUSTER, MAX_CLUSTERS = 30, 100
 SOFTNESS = 0.1  # sigma of the paper: width of the soft clusters, in cosine distance
 DIVERSITY = 2.0  # theta: how strongly a cluster shuns batches it already has too much of
@@ -68,7 +75,17 @@ def squared_distances(points: np.ndarray, centroids: np.ndarray) -> np.ndarray:
     return np.asarray(np.maximum(squares - 2 * cross, 0))
 
 
-def harmonise(points: np.ndarray, batch: np.ndarray, *, rng: np.random.Generator) -> np.ndarray:
+class Round(NamedTuple):
+    """What one round of corrections did to a cell, by its cluster and batch."""
+
+    centroids: np.ndarray  # (n_clusters, n_dimensions), unit rows
+    bonus: np.ndarray  # (n_clusters, n_batches)
+    shift: np.ndarray  # (n_clusters, n_batches, n_dimensions)
+
+
+def harmonise(
+    points: np.ndarray, batch: np.ndarray, *, rng: np.random.Generator, max_fitted: int = MAX_HARMONISED
+) -> np.ndarray:
     """Move the batches onto each other, cluster by cluster.
 
     Parameters
@@ -77,26 +94,59 @@ def harmonise(points: np.ndarray, batch: np.ndarray, *, rng: np.random.Generator
         (n_cells, n_dimensions), e.g. principal components.
     batch
         (n_cells,) codes from 0 on.
+    max_fitted
+        Of more cells, a sample of this size is harmonised, and the others follow it.
 
     Returns
     -------
     (n_cells, n_dimensions) float32; unchanged if there is one batch only.
     """
     original = np.asarray(points, dtype=np.float32)
-    is_in = np.eye(int(batch.max()) + 1, dtype=np.float32)[batch]  # (n_cells, n_batches)
-    if (is_in.any(axis=0)).sum() < 2:
+    n_batches = int(batch.max()) + 1
+    if len(np.unique(batch)) < 2:
         return original
-    n_clusters = int(np.clip(round(len(points) / CELLS_PER_CLUSTER), 1, MAX_CLUSTERS))
-    corrected = original
+    if len(original) <= max_fitted:
+        return _fit(original, np.eye(n_batches, dtype=np.float32)[batch], rng=rng)[0]
+    is_fitted = np.zeros(len(original), dtype=bool)
+    is_fitted[rng.choice(len(original), max_fitted, replace=False)] = True
+    corrected = np.empty_like(original)
+    in_batch = np.eye(n_batches, dtype=np.float32)[batch[is_fitted]]
+    corrected[is_fitted], rounds = _fit(original[is_fitted], in_batch, rng=rng)
+    rest = np.flatnonzero(~is_fitted)
+    for first in range(0, len(rest), CHUNK_POINTS):
+        rows = rest[first : first + CHUNK_POINTS]
+        corrected[rows] = follow(original[rows], batch[rows], rounds)
+    return corrected
+
+
+def follow(points: np.ndarray, batch: np.ndarray, rounds: list[Round]) -> np.ndarray:
+    """Take cells through the rounds that others were harmonised in; (n_cells, n_dimensions) float32."""
+    corrected = points
+    for centroids, bonus, shift in rounds:
+        weights = _soft(_unit(corrected), centroids) * bonus.T[batch]
+        weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1e-30)  # (n_cells, n_clusters)
+        corrected = points - _own_shifts(
+            weights, shift, [np.flatnonzero(batch == code) for code in range(shift.shape[1])]
+        )
+    return np.asarray(corrected, dtype=np.float32)
+
+
+def _fit(original: np.ndarray, is_in: np.ndarray, *, rng: np.random.Generator) -> tuple[np.ndarray, list[Round]]:
+    """Corrected points, and the rounds that led to them; `is_in` (n_cells, n_batches) is 1 in a cell's batch."""
+    n_clusters = int(np.clip(round(len(original) / CELLS_PER_CLUSTER), 1, MAX_CLUSTERS))
+    corrected, rounds = original, []
     directions = _unit(original)
     weights = _soft(directions, _unit(find_centroids(directions, n_clusters, rng=rng)))  # (n_cells, n_clusters)
     weights /= weights.sum(axis=1, keepdims=True)
+    members = [np.flatnonzero(column) for column in is_in.T]
     for _ in range(CORRECTIONS):
         for _ in range(SWEEPS):
-            weights = _reassign(directions, weights, is_in, rng=rng)
-        corrected = original - _shifts(original, weights, is_in)
+            weights, centroids, bonus = _reassign(directions, weights, is_in, rng=rng)
+        shift = _shift(original, weights, is_in, members)
+        corrected = original - _own_shifts(weights, shift, members)
         directions = _unit(corrected)
-    return corrected
+        rounds.append(Round(centroids, bonus, shift))
+    return corrected, rounds
 
 
 def _unit(points: np.ndarray) -> np.ndarray:
@@ -110,12 +160,16 @@ def _soft(directions: np.ndarray, centroids: np.ndarray) -> np.ndarray:
 
 def _reassign(
     directions: np.ndarray, weights: np.ndarray, is_in: np.ndarray, *, rng: np.random.Generator
-) -> np.ndarray:
-    """Weights of the clusters for each cell, given the batches the clusters already hold; some cells at a time."""
-    closeness = _soft(directions, _unit(weights.T @ directions))
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weights of the clusters for each cell, given the batches the clusters already hold; some cells at a time.
+
+    With the centroids and the last bonuses (n_clusters, n_batches) that they came from.
+    """
+    centroids = _unit(weights.T @ directions)
+    closeness = _soft(directions, centroids)
     share = is_in.mean(axis=0)  # (n_batches,)
     found = weights.T @ is_in  # (n_clusters, n_batches)
-    weights = weights.copy()
+    weights, bonus = weights.copy(), np.ones_like(found)
     for block in np.array_split(rng.permutation(len(weights)), min(N_BLOCKS, len(weights))):
         found -= weights[block].T @ is_in[block]
         expected = found.sum(axis=1, keepdims=True) * share
@@ -123,12 +177,14 @@ def _reassign(
         fresh = closeness[block] * (is_in[block] @ bonus.T)
         weights[block] = fresh / np.maximum(fresh.sum(axis=1, keepdims=True), 1e-30)
         found += weights[block].T @ is_in[block]
-    return weights
+    return weights, centroids, bonus
 
 
-def _shifts(points: np.ndarray, weights: np.ndarray, is_in: np.ndarray) -> np.ndarray:
-    """How far each cell's batch lies from the common mean, by ridge regression in each cluster; (n_cells, n_dims)."""
-    members = [np.flatnonzero(column) for column in is_in.T]
+def _shift(points: np.ndarray, weights: np.ndarray, is_in: np.ndarray, members: list[np.ndarray]) -> np.ndarray:
+    """How far each batch lies from the common mean, by ridge regression in each cluster.
+
+    (n_clusters, n_batches, n_dimensions); `members` are the cells of each batch.
+    """
     own = np.arange(1, len(members) + 1)
     found = weights.T @ is_in  # (n_clusters, n_batches)
     sums = np.stack([weights[rows].T @ points[rows] for rows in members], axis=1)  # (n_clusters, n_batches, n_dims)
@@ -137,8 +193,12 @@ def _shifts(points: np.ndarray, weights: np.ndarray, is_in: np.ndarray) -> np.nd
     design[:, 0, 1:] = design[:, 1:, 0] = found
     design[:, own, own] = found + RIDGE
     target = np.concatenate([sums.sum(axis=1, keepdims=True), sums], axis=1)  # the common mean first
-    shift = np.linalg.solve(design, target)[:, 1:].astype(np.float32)  # (n_clusters, n_batches, n_dims)
-    shifts = np.zeros_like(points)
+    return np.asarray(np.linalg.solve(design, target)[:, 1:], dtype=np.float32)
+
+
+def _own_shifts(weights: np.ndarray, shift: np.ndarray, members: list[np.ndarray]) -> np.ndarray:
+    """Shift of each cell, over its clusters; (n_cells, n_dimensions). `members` are the cells of each batch."""
+    shifts = np.zeros((len(weights), shift.shape[2]), dtype=np.float32)
     for code, rows in enumerate(members):
         shifts[rows] = weights[rows] @ shift[:, code]
     return shifts

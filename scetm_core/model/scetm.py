@@ -3,38 +3,45 @@
 Generative story: delta_d ~ N(0, I), theta_d = softmax(delta_d), and each read of cell d falls on gene g with
 probability softmax_g(theta_d beta + lambda_s), where beta = alpha rho' and s is the cell's batch. The encoder
 amortises q(delta_d) = N(mu_d, sigma_d^2). Symbols and sources: docs/method.md; Zhao et al., Nat. Commun. 2021.
+
+Variants: where rho comes from (`rho`), what beside the batch is kept out of the topics (`intercepts`), topics
+normalised before mixing (`mixture`), a second modality of the same cells that shares theta and alpha.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from scetm_core.config import ModelConfig
 from scetm_core.errors import ConfigError, RunError
+from scetm_core.model.cells import Minibatch
+from scetm_core.model.intercepts import Intercepts
 from scetm_core.model.likelihood import softmax_nll, softmax_nll_per_cell
+from scetm_core.model.mixture import mixture_nll, mixture_nll_per_cell
+from scetm_core.model.rho import GeneEmbedding, GivenRho
 from scetm_core.model.sparse import SparseRows, sparse_linear
 from scetm_core.model.storage import read_tensors, write_tensors
 from scetm_core.model.variable_genes import VariableGenes
 
 LOG_SIGMA_RANGE = (-10.0, 10.0)
-MEAN_FLOOR = 1e-6  # added to a batch's mean fraction before the log: a gene absent from a batch stays finite
 
 
 class Elbo(NamedTuple):
-    """The two terms of one minibatch; scalars, nats, lower is better. And the mean of q(delta) they were got at."""
+    """The terms of one minibatch; scalars, nats, lower is better. And q(delta), with the sample they were got at."""
 
-    loss: Tensor  # nll + kl_weight * kl
+    loss: Tensor  # nll + kl_weight * kl, and the weighted nll of the second modality
     nll: Tensor  # per read
     kl: Tensor  # per cell, summed over topics
     mu: Tensor  # (n_cells, n_topics)
+    sigma: Tensor  # (n_cells, n_topics)
+    delta: Tensor  # (n_cells, n_topics), the sample
 
 
 class ScETM(nn.Module):
@@ -48,15 +55,36 @@ class ScETM(nn.Module):
         Gene names in column order.
     batches
         Batch names in row order of lambda.
+    factors
+        Further batch columns: column -> its categories.
+    numbers
+        Numeric covariates: column -> mean and spread it is standardised by.
+    features
+        Names of the second modality's features, in column order.
+    rho
+        What is known of rho beforehand, if anything.
     seed
         Seed of the parameters' start.
     """
 
     def __init__(
-        self, config: ModelConfig, *, genes: Sequence[str], batches: Sequence[str] = ("all",), seed: int = 0
+        self,
+        config: ModelConfig,
+        *,
+        genes: Sequence[str],
+        batches: Sequence[str] = ("all",),
+        factors: Mapping[str, Sequence[str]] | None = None,
+        numbers: Mapping[str, tuple[float, float]] | None = None,
+        features: Sequence[str] = (),
+        rho: GivenRho | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
-        self.config, self.genes, self.batches = config, list(genes), list(batches)
+        self.config, self.genes, self.batches, self.features = config, list(genes), list(batches), list(features)
+        self.factors = {column: list(names) for column, names in (factors or {}).items()}
+        self.numbers = {column: (float(mean), float(spread)) for column, (mean, spread) in (numbers or {}).items()}
+        self.rho_names = None if rho is None else rho.names
+        self._rho_description = None if rho is None else rho.description()
         generator = torch.Generator().manual_seed(seed)
 
         def normal(*shape: int) -> nn.Parameter:
@@ -65,6 +93,16 @@ class ScETM(nn.Module):
         def uniform(fan_in: int, *shape: int) -> nn.Parameter:
             bound = 1 / math.sqrt(fan_in)
             return nn.Parameter(torch.empty(*shape).uniform_(-bound, bound, generator=generator))
+
+        def intercepts(n_features: int) -> Intercepts:
+            return Intercepts(
+                n_features,
+                n_batches=len(self.batches) if config.batch_intercept else 0,
+                n_batch_factors=config.n_batch_factors,
+                factor_sizes=[len(names) for names in self.factors.values()],
+                n_numbers=len(self.numbers),
+                normal=normal,
+            )
 
         n_genes, n_hidden, n_topics = len(self.genes), config.n_hidden, config.n_topics
         has_choice = config.encoder_input == "hvg"
@@ -75,9 +113,18 @@ class ScETM(nn.Module):
         self.norm = nn.BatchNorm1d(n_hidden)
         self.head_weight = uniform(n_hidden, n_hidden, 2 * n_topics)
         self.head_bias = uniform(n_hidden, 2 * n_topics)
-        self.alpha = normal(n_topics, config.n_emb)
-        self.rho = normal(n_genes, config.n_emb)
-        self.lambda_ = normal(len(self.batches), n_genes) if config.batch_intercept else None
+        n_learnt = config.n_emb if rho is None else config.n_free_emb
+        self.gene_embedding = GeneEmbedding(n_genes, n_learnt, given=rho, trainable=config.train_rho, normal=normal)
+        self.alpha = normal(n_topics, self.gene_embedding.n_emb)
+        self.intercepts = intercepts(n_genes)
+        self.batch_input = uniform(n_inputs, len(self.batches), n_hidden) if config.encode_batch else None
+        self.feature_rho, self.feature_intercepts, self.feature_input, self.feature_weight = None, None, None, None
+        if self.features:
+            self.feature_rho = normal(len(self.features), self.gene_embedding.n_emb)
+            self.feature_intercepts = intercepts(len(self.features))
+            self.feature_input = VariableGenes(len(self.features), config.n_variable_genes)
+            n_seen = len(self.feature_input.genes)
+            self.feature_weight = uniform(n_seen, n_seen, n_hidden)
 
     @property
     def device(self) -> torch.device:
@@ -85,38 +132,47 @@ class ScETM(nn.Module):
         return self.alpha.device
 
     @property
+    def rho(self) -> Tensor:
+        """Genes by dimensions of the embedding: (n_genes, n_emb)."""
+        return self.gene_embedding.dense()
+
+    @property
     def beta(self) -> Tensor:
         """Topics by genes, unnormalised: alpha rho'."""
-        return self.alpha @ self.rho.T  # (n_topics, n_genes)
+        return self.gene_embedding(self.alpha)  # type: ignore[no-any-return]  # (n_topics, n_genes)
 
-    def start_from(self, fractions: np.ndarray) -> None:
-        """Start lambda at the log of each batch's mean normalised expression.
+    @property
+    def feature_beta(self) -> Tensor:
+        """Topics by features of the second modality, unnormalised."""
+        assert self.feature_rho is not None
+        return self.alpha @ self.feature_rho.T  # (n_topics, n_features)
 
-        Otherwise the first thousands of steps go into learning these means.
+    @property
+    def lambda_(self) -> Tensor | None:
+        """Batches by genes; None without batch intercepts."""
+        return self.intercepts.of_batches
 
-        Parameters
-        ----------
-        fractions
-            Mean of counts / total counts over the cells of each batch, (n_batches, n_genes).
-        """
-        assert self.lambda_ is not None
-        assert fractions.shape == tuple(self.lambda_.shape)
-        with torch.no_grad():
-            self.lambda_.copy_(torch.from_numpy(np.log(fractions + MEAN_FLOOR)))
-
-    def activations(self, cells: SparseRows) -> Tensor:
+    def activations(self, minibatch: Minibatch) -> Tensor:
         """Output of the encoder's first layer, before the batch norm: (n_cells, n_hidden)."""
         if self.variable_genes is None:
-            return (sparse_linear(cells, self.input_weight) + self.input_bias).relu()
-        return torch.addmm(self.input_bias, self.variable_genes(cells), self.input_weight).relu()
+            hidden = sparse_linear(minibatch.cells, self.input_weight) + self.input_bias
+        else:
+            hidden = torch.addmm(self.input_bias, self.variable_genes(minibatch.cells), self.input_weight)
+        if self.feature_input is not None and minibatch.features is not None:
+            hidden = hidden + self.feature_input(minibatch.features) @ self.feature_weight
+        if self.batch_input is not None:
+            is_known = minibatch.batch >= 0
+            rows = self.batch_input[minibatch.batch.clamp(min=0)]
+            hidden = hidden + torch.where(is_known[:, None], rows, self.batch_input.mean(dim=0))
+        return hidden.relu()
 
-    def encode(self, cells: SparseRows, *, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    def encode(self, minibatch: Minibatch, *, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Parameters of q(delta) for each cell.
 
         Parameters
         ----------
-        cells
-            Normalised counts, (n_cells, n_genes).
+        minibatch
+            Its batch is looked at only if the encoder is told it; -1 stands for an unknown one.
         generator
             Source of the dropout's randomness; used in training mode only.
 
@@ -124,51 +180,76 @@ class ScETM(nn.Module):
         -------
         mu and log sigma, each (n_cells, n_topics).
         """
-        hidden = self.norm(self.activations(cells))  # (n_cells, n_hidden)
+        hidden = self.norm(self.activations(minibatch))  # (n_cells, n_hidden)
         if self.training and self.config.dropout > 0:
             keep = torch.empty_like(hidden).bernoulli_(1 - self.config.dropout, generator=generator)
             hidden = hidden * keep / (1 - self.config.dropout)
         mu, log_sigma = torch.addmm(self.head_bias, hidden, self.head_weight).chunk(2, dim=-1)
         return mu, log_sigma.clamp(*LOG_SIGMA_RANGE)  # (n_cells, n_topics) each
 
-    def mixture(self, theta: Tensor, batch: Tensor) -> tuple[Tensor, Tensor]:
-        """Left and right factor of the logits of all genes: [theta, one_hot(batch)] and [beta; lambda].
+    def elbo(self, minibatch: Minibatch, *, kl_weight: float, generator: torch.Generator) -> Elbo:
+        """Negative evidence lower bound of a minibatch, from one reparameterised sample per cell."""
+        mu, log_sigma = self.encode(minibatch, generator=generator)
+        sigma = log_sigma.exp()
+        delta = mu + sigma * torch.empty_like(mu).normal_(generator=generator)
+        theta = delta.softmax(dim=-1)  # (n_cells, n_topics)
+        targets = minibatch.cells
+        if self.config.likelihood == "counts":
+            targets = _weighted(targets, minibatch.depth)
+        nll = self._nll(theta, self.beta, self.intercepts, minibatch, targets)
+        kl = 0.5 * (mu.square() + sigma.square() - 1 - 2 * log_sigma).sum(dim=-1).mean()
+        loss = nll + kl_weight * kl
+        if self.feature_intercepts is not None and minibatch.features is not None:
+            beside = self._nll(theta, self.feature_beta, self.feature_intercepts, minibatch, minibatch.features)
+            loss = loss + self.config.modality_weight * beside
+        return Elbo(loss, nll, kl, mu, sigma, delta)
+
+    def _nll(
+        self, theta: Tensor, beta: Tensor, intercepts: Intercepts, minibatch: Minibatch, targets: SparseRows
+    ) -> Tensor:
+        """Mean over cells, a scalar."""
+        weights, loadings = intercepts.weights(minibatch), intercepts.loadings()
+        if self.config.normalise_beta:
+            return mixture_nll(theta, beta.softmax(dim=-1), _joined(weights, loadings, theta, beta), targets)
+        return softmax_nll(torch.cat([theta, *weights], dim=1), torch.cat([beta, *loadings]), targets)
+
+    @torch.no_grad()
+    def nll_per_cell(self, minibatch: Minibatch, *, mean_mixture: bool = False) -> Tensor:
+        """Reconstruction term of each cell (n_cells,), nats per read, at delta = mu.
 
         Parameters
         ----------
-        theta
-            (n_cells, n_topics).
-        batch
-            Row of lambda for each cell, (n_cells,); not looked at without intercepts.
+        mean_mixture
+            Give every cell the mean theta of them all: what the intercepts alone explain.
         """
-        if self.lambda_ is None:
-            return theta, self.beta
-        one_hot = nn.functional.one_hot(batch, len(self.batches)).to(theta.dtype)
-        return torch.cat([theta, one_hot], dim=1), torch.cat([self.beta, self.lambda_])
-
-    def elbo(self, cells: SparseRows, batch: Tensor, *, kl_weight: float, generator: torch.Generator) -> Elbo:
-        """Negative evidence lower bound of a minibatch, from one reparameterised sample per cell."""
-        mu, log_sigma = self.encode(cells, generator=generator)
-        noise = torch.empty_like(mu).normal_(generator=generator)
-        theta = (mu + log_sigma.exp() * noise).softmax(dim=-1)  # (n_cells, n_topics)
-        nll = softmax_nll(*self.mixture(theta, batch), cells)
-        kl = 0.5 * (mu.square() + (2 * log_sigma).exp() - 1 - 2 * log_sigma).sum(dim=-1).mean()
-        return Elbo(nll + kl_weight * kl, nll, kl, mu)
-
-    @torch.no_grad()
-    def nll_per_cell(self, cells: SparseRows, batch: Tensor) -> Tensor:
-        """Reconstruction term of each cell (n_cells,), nats per read, at delta = mu."""
-        mu, _ = self.encode(cells)
-        return softmax_nll_per_cell(*self.mixture(mu.softmax(dim=-1), batch), cells)
+        mu, _ = self.encode(minibatch)
+        theta = mu.softmax(dim=-1)  # (n_cells, n_topics)
+        if mean_mixture:
+            theta = theta.mean(dim=0, keepdim=True).expand_as(theta).contiguous()
+        weights, loadings, beta = self.intercepts.weights(minibatch), self.intercepts.loadings(), self.beta
+        if self.config.normalise_beta:
+            others = _joined(weights, loadings, theta, beta)
+            return mixture_nll_per_cell(theta, beta.softmax(dim=-1), others, minibatch.cells)
+        return softmax_nll_per_cell(torch.cat([theta, *weights], dim=1), torch.cat([beta, *loadings]), minibatch.cells)
 
     def save(self, path: Path) -> None:
         """Write weights, settings and names as one safetensors file."""
         write_tensors(path, self.state_dict(), metadata=self.description())
 
+    def names(self) -> dict[str, object]:
+        """What rows and columns are called, as JSON: with the settings, all that shapes the weights."""
+        return {
+            "genes": self.genes,
+            "batches": self.batches,
+            "factors": self.factors,
+            "numbers": {column: list(scale) for column, scale in self.numbers.items()},
+            "features": self.features,
+            "rho": self._rho_description,
+        }
+
     def description(self) -> dict[str, str]:
         """What else than weights makes this model, as safetensors metadata."""
-        names = {"genes": self.genes, "batches": self.batches}
-        return {"model_config": self.config.to_json(), "names": json.dumps(names)}
+        return {"model_config": self.config.to_json(), "names": json.dumps(self.names())}
 
     @classmethod
     def load(cls, path: Path, *, device: torch.device | str = "cpu") -> ScETM:
@@ -181,11 +262,34 @@ class ScETM(nn.Module):
         """
         try:
             tensors, header = read_tensors(path, device=device)
-            model = cls(ModelConfig.from_json(header["model_config"]), **json.loads(header["names"]))
+            names = json.loads(header["names"])
+            described = names.pop("rho")
+            rho = GivenRho.placeholder(described, len(names["genes"])) if described else None
+            model = cls(ModelConfig.from_json(header["model_config"]), rho=rho, **names)
             model.load_state_dict(tensors)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise RunError(f"The model {path} cannot be loaded ({error}). Train it again or resume its run.") from error
         return model.to(device).eval()
+
+
+def _weighted(rows: SparseRows, weights: Tensor) -> SparseRows:
+    """Each row times its weight, (n_cells,)."""
+    matrix = rows.matrix
+    values = matrix.values() * torch.repeat_interleave(
+        weights, matrix.crow_indices().diff(), output_size=len(matrix.values())
+    )
+    weighted = torch.sparse_csr_tensor(
+        matrix.crow_indices(), matrix.col_indices(), values, size=matrix.shape, check_invariants=False
+    )
+    return SparseRows(weighted)
+
+
+def _joined(weights: list[Tensor], loadings: list[Tensor], theta: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
+    """Blocks of intercepts as one pair of factors, of no rows where there are none."""
+    return (
+        torch.cat([theta.new_zeros(len(theta), 0), *weights], dim=1),
+        torch.cat([beta.new_zeros(0, beta.shape[1]), *loadings]),
+    )
 
 
 def resolve_device(name: str) -> torch.device:

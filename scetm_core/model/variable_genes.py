@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
-from scetm_core.model.cells import Cells
+from scetm_core.model.gene_sums import COUNTS_PER_CELL, GeneSums
 from scetm_core.model.sparse import SparseRows
 
-COUNTS_PER_CELL = 1e4  # shares are scaled to this depth before the logarithm
 SPREAD_FLOOR = 0.01  # added to a gene's standard deviation, so that a nearly silent gene is not blown up
 MAX_DEVIATION = 10.0  # in standard deviations; beyond, values are cut
 N_MEAN_BINS = 20  # genes are compared with others of like mean
@@ -44,55 +42,46 @@ class VariableGenes(nn.Module):
         self.register_buffer("mean", torch.zeros(n_variable))
         self.register_buffer("spread", torch.ones(n_variable))
 
-    def choose(self, cells: Cells) -> None:
+    def choose(self, sums: GeneSums) -> None:
         """Pick the most variable genes of some cells, and take their means and spreads over all these cells."""
-        genes = most_variable(cells.fractions, cells.batch, n_top=len(self.genes))
-        logged = _log_scaled(cells.fractions)[:, genes]
-        mean, variance = _mean_and_variance(logged, ddof=0)
+        genes = most_variable(sums, n_top=len(self.genes))
         self.genes.copy_(torch.from_numpy(genes))
-        self.mean.copy_(torch.from_numpy(mean.astype(np.float32)))
-        self.spread.copy_(torch.from_numpy(np.sqrt(variance).astype(np.float32)))
+        self.mean.copy_(torch.from_numpy(sums.log_mean[genes].astype(np.float32)))
+        self.spread.copy_(torch.from_numpy(np.sqrt(sums.log_variance[genes]).astype(np.float32)))
 
     def forward(self, cells: SparseRows) -> Tensor:
         """What the encoder sees of each cell: (n_cells, n_variable)."""
         rows, n_variable = cells.matrix, len(self.genes)
         n_cells, n_genes = rows.shape
-        place = torch.full((n_genes,), n_variable, device=rows.device)  # genes left out share a spare column
+        place = torch.full((n_genes,), -1, device=rows.device)  # among the variable genes; -1 for those left out
         place[self.genes] = torch.arange(n_variable, device=rows.device)
-        column = place[rows.col_indices().long()]
-        row = torch.repeat_interleave(
-            torch.arange(n_cells, device=rows.device), rows.crow_indices().diff(), output_size=len(column)
-        )
-        dense = self.mean.new_zeros(n_cells, n_variable + 1)
-        dense[row, column] = (COUNTS_PER_CELL * rows.values()).log1p()
-        standardised = (dense[:, :-1] - self.mean) / (self.spread + SPREAD_FLOOR)
-        return standardised.clamp(-MAX_DEVIATION, MAX_DEVIATION)  # (n_cells, n_variable)
+        column = place[rows.col_indices()]
+        found = (column >= 0).nonzero().squeeze(1)  # (n_found,), of the stored values
+        row = torch.searchsorted(rows.crow_indices(), found.to(rows.crow_indices().dtype), right=True) - 1
+        column, scale = column[found], self.spread + SPREAD_FLOOR
+        seen = ((COUNTS_PER_CELL * rows.values()[found]).log1p() - self.mean[column]) / scale[column]
+        dense = (-self.mean / scale).repeat(n_cells, 1)  # (n_cells, n_variable), as if no gene had a count
+        dense.view(-1)[row * n_variable + column] = seen
+        return dense.clamp_(-MAX_DEVIATION, MAX_DEVIATION)
 
 
-def most_variable(fractions: sp.csr_matrix, batch: np.ndarray, *, n_top: int) -> np.ndarray:
+def most_variable(sums: GeneSums, *, n_top: int) -> np.ndarray:
     """Columns of the `n_top` genes that vary most within the batches, in ascending order.
 
     In each batch the dispersion (log of variance over mean) is compared with that of genes of like mean. Genes are
     ranked by the number of batches in which they are among the `n_top`, then by their mean standing.
 
-    Parameters
-    ----------
-    fractions
-        (n_cells, n_genes), counts over the total counts of the cell.
-    batch
-        (n_cells,) codes.
-
     Notes
     -----
     Satija et al. (2015); the same genes as scanpy's `highly_variable_genes(flavor="seurat", batch_key=...)`.
     """
-    n_genes = fractions.shape[1]
+    n_genes = sums.mean.shape[1]
     if n_top >= n_genes:
         return np.arange(n_genes)
     votes, standing, n_measured = np.zeros(n_genes), np.zeros(n_genes), np.zeros(n_genes)
-    sizes = np.bincount(batch)
+    sizes = sums.n_in_batch
     for code in np.flatnonzero(sizes >= min(2, sizes.max())):
-        standings = _standings(fractions[batch == code])
+        standings = _standings(sums.mean[code] * COUNTS_PER_CELL, sums.variance[code] * COUNTS_PER_CELL**2)
         known = np.sort(standings[~np.isnan(standings) & (standings != -np.inf)])
         measured = ~np.isnan(standings)
         if len(known):
@@ -103,9 +92,8 @@ def most_variable(fractions: sp.csr_matrix, batch: np.ndarray, *, n_top: int) ->
     return np.sort(order[:n_top])
 
 
-def _standings(fractions: sp.csr_matrix) -> np.ndarray:
+def _standings(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
     """(n_genes,) dispersion in standard deviations of genes with like mean; -inf if silent, NaN if constant."""
-    mean, variance = _mean_and_variance(fractions * COUNTS_PER_CELL, ddof=1)
     there = mean > 0
     standings = np.full(len(mean), -np.inf)
     with np.errstate(divide="ignore"):
@@ -117,19 +105,3 @@ def _standings(fractions: sp.csr_matrix) -> np.ndarray:
     scale, centre = scale.where(~alone, centre), centre.where(~alone, 0.0)
     standings[there] = (genes["dispersion"] - centre) / scale
     return standings
-
-
-def _log_scaled(fractions: sp.csr_matrix) -> sp.csr_matrix:
-    return sp.csr_matrix(
-        (np.log1p(COUNTS_PER_CELL * fractions.data), fractions.indices, fractions.indptr), fractions.shape
-    )
-
-
-def _mean_and_variance(values: sp.csr_matrix, *, ddof: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of each column, float64, zeros included."""
-    n_cells, n_genes = values.shape
-    data = values.data.astype(np.float64)
-    total = np.bincount(values.indices, data, minlength=n_genes)
-    squares = np.bincount(values.indices, data**2, minlength=n_genes)
-    mean = total / n_cells
-    return mean, np.maximum(squares - n_cells * mean**2, 0) / max(n_cells - ddof, 1)

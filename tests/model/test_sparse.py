@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from scetm_core.model.sparse import SparseRows, sparse_linear
+from scetm_core.model.sparse import SparseRows, _transpose_by_sorting, sparse_linear
 
 
 def random_rows(n_cells: int, n_genes: int, *, density: float, seed: int = 0) -> sp.csr_matrix:
@@ -60,3 +60,21 @@ def test_unsorted_columns_and_integer_counts_are_taken_as_they_are() -> None:
     weight = torch.eye(3)
     product = sparse_linear(SparseRows.from_scipy(counts), weight)
     torch.testing.assert_close(product, torch.tensor([[1.0, 0.0, 3.0], [0.0, 2.0, 0.0]]))
+
+
+def test_the_transpose_is_made_once_and_only_when_asked_for() -> None:
+    rows = SparseRows.from_scipy(random_rows(8, 5, density=0.4))
+    assert "turned" not in vars(rows)
+    assert rows.transposed is rows.transposed
+
+
+def test_float32_values_are_shared_with_the_counts() -> None:
+    counts = random_rows(8, 5, density=0.4)
+    assert SparseRows.from_scipy(counts).matrix.values().data_ptr() == counts.data.ctypes.data
+
+
+@pytest.mark.parametrize("density", [0.0, 0.4, 1.0])
+def test_the_transpose_taken_on_a_gpu_is_the_same(density: float) -> None:
+    counts = random_rows(8, 5, density=density)
+    turned = _transpose_by_sorting(SparseRows.from_scipy(counts).matrix)
+    np.testing.assert_array_equal(turned.to_dense().numpy(), counts.toarray().T)

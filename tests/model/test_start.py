@@ -13,25 +13,22 @@ from scipy.optimize import linear_sum_assignment
 
 from scetm_core.model import ScETM
 from scetm_core.model.cells import prepare_cells
-from scetm_core.model.harmonise import find_centroids, harmonise, squared_distances
-from scetm_core.model.start import RATIO_FLOOR, start_parameters, survey
+from scetm_core.model.harmonise import _fit, find_centroids, follow, harmonise, squared_distances
+from scetm_core.model.start import RATIO_FLOOR, start_model
 
 ModelFor = Callable[..., ScETM]
 
 
 def started(model: ScETM, data: ad.AnnData, *, batch_key: str | None = "batch") -> torch.Tensor:
     """Start the model from the data; the reference delta."""
-    cells = prepare_cells(data, model, batch_key=batch_key)
-    if model.variable_genes is not None:
-        model.variable_genes.choose(cells)
-    found = survey(model, cells, seed=0)
-    start_parameters(model, cells, found, seed=0)
-    return found.reference.delta
+    reference = start_model(model, prepare_cells(data, model, batch_key=batch_key), needs_reference=True, seed=0)
+    assert reference is not None
+    return reference.delta
 
 
 def delta_of(model: ScETM, data: ad.AnnData) -> torch.Tensor:
-    cells, _ = prepare_cells(data, model, batch_key="batch").to(model.device)
-    return model.eval().encode(cells)[0].detach()
+    cells = prepare_cells(data, model, batch_key="batch")
+    return model.eval().encode(cells.load(np.arange(len(cells))).to(model.device))[0].detach()
 
 
 @pytest.mark.parametrize("encoder_input", ["hvg", "fraction"])
@@ -131,6 +128,45 @@ def test_harmonising_takes_the_shift_and_leaves_the_kinds() -> None:
         assert np.linalg.norm(gap) < 0.4
     centres = np.stack([moved[kind == k].mean(axis=0) for k in range(3)])
     assert squared_distances(centres, centres)[np.triu_indices(3, 1)].min() > 16
+
+
+def test_cells_that_follow_a_sample_end_where_they_would_have_been_harmonised() -> None:
+    points, kind, batch = many_blobs()
+    whole = harmonise(points, batch, rng=np.random.default_rng(0))
+    followed = harmonise(points, batch, rng=np.random.default_rng(0), max_fitted=1000)
+    moved = np.linalg.norm(whole - points, axis=1).mean()
+    assert np.linalg.norm(followed - whole, axis=1).mean() < 0.1 * moved
+    for k in range(3):
+        before, after = (
+            np.stack([some[(kind == k) & (batch == code)].mean(axis=0) for code in range(3)])
+            for some in (points, followed)
+        )
+        assert squared_distances(after, after).max() < 0.2 * squared_distances(before, before).max()
+
+
+def test_cells_of_the_sample_follow_their_own_rounds() -> None:
+    points, _, batch = many_blobs()
+    corrected, rounds = _fit(points, np.eye(3, dtype=np.float32)[batch], rng=np.random.default_rng(0))
+    gap = np.linalg.norm(follow(points, batch, rounds) - corrected, axis=1)
+    assert gap.mean() < 0.02 * np.linalg.norm(corrected - points, axis=1).mean()
+
+
+def many_blobs() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Three kinds in three batches of unequal size and composition, each batch shifted its way."""
+    rng = np.random.default_rng(1)
+    batch = rng.choice(3, size=4000, p=[0.6, 0.3, 0.1])
+    kind = np.array([rng.choice(3, p=p) for p in np.array([[0.4, 0.3, 0.3], [0.2, 0.6, 0.2], [0.3, 0.2, 0.5]])[batch]])
+    shift = rng.normal(scale=0.8, size=(3, 3, 6))[kind, batch]
+    points = 4 * np.eye(6)[kind] + rng.normal(scale=0.4, size=(4000, 6)) + shift
+    return points.astype(np.float32), kind, batch
+
+
+def test_a_batch_the_sample_lacks_is_left_where_it_is() -> None:
+    points, _, batch = many_blobs()
+    rare = np.where(np.arange(4000) == 17, 3, batch)
+    followed = harmonise(points, rare, rng=np.random.default_rng(0), max_fitted=300)
+    np.testing.assert_array_equal(followed[17], points[17])
+    assert np.isfinite(followed).all()
 
 
 def test_one_batch_is_left_as_it_is() -> None:

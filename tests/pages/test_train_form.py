@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -15,9 +16,10 @@ from dash.development.base_component import Component
 
 from pages._shared import studio
 from pages._shared.studio import Studio
-from scetm_core.config import PRESETS, DataConfig, ModelConfig, RunConfig, TrainConfig, settings_of
+from scetm_core.config import PRESETS, DataConfig, ModelConfig, RunConfig, TrainConfig
 from scetm_core.errors import ConfigError, DataError, RunError, ScetmError
 from scetm_core.runs import Run, list_runs
+from scetm_core.settings import settings_of
 
 PageModule = Callable[[str], ModuleType]
 Words = Callable[[Any], str]
@@ -91,10 +93,14 @@ def test_every_setting_has_a_field_with_its_label_and_meaning(form: ModuleType, 
 
 
 def test_rare_settings_are_folded_away(form: ModuleType, components_in: Parts) -> None:
-    (panel,) = [node for node in components_in(form.layout(FILE)) if isinstance(node, dmc.AccordionPanel)]
-    folded = {node.id["name"] for node in components_in(panel) if isinstance(getattr(node, "id", None), dict)}
+    panels = [node for node in components_in(form.layout(FILE)) if isinstance(node, dmc.AccordionPanel)]
+    data, rest = (
+        {node.id["name"] for node in components_in(panel) if isinstance(getattr(node, "id", None), dict)}
+        for panel in panels
+    )
     declared = {e.name for c in (RunConfig, ModelConfig, TrainConfig) for e in settings_of(c) if e.setting.advanced}
-    assert folded == declared
+    assert rest == declared
+    assert data == {"extra_batch_keys", "numeric_keys", "modality", "memory"}
 
 
 def test_the_file_of_the_url_is_chosen_and_an_unknown_one_is_said(
@@ -112,11 +118,47 @@ def test_without_any_data_the_form_leads_to_them(form: ModuleType, own_studio: S
 
 
 def test_a_chosen_file_offers_its_columns_and_guesses_which_are_meant(form: ModuleType) -> None:
-    columns, batch, labels, label, sources, source, name = form.offer_choices(FILE)
+    columns, batch, labels, label, sources, source, *more, name = form.offer_choices(FILE)
     assert {"batch", "cell_type"} <= set(columns)
     assert labels == columns
     assert (batch, label, source, name) == ("batch", "cell_type", "X", "planted")
     assert sources == ["X"]
+    further, chosen, numbers, chosen_numbers, modalities, modality = more
+    assert (further, numbers, modalities) == (columns, [], ["true_delta", "true_theta"])
+    assert (chosen, chosen_numbers, modality) == ([], [], None)
+
+
+def test_covariates_and_modality_reach_the_run(
+    form: ModuleType, filled: Filled, own_studio: Studio, triggered: Trigger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["batch_key", "label_key", "layer", "extra_batch_keys", "numeric_keys", "modality", "memory"]
+    filled.data = ["batch", None, "X", ["cell_type"], [], None, "in memory"]
+    monkeypatch.setattr(sys.modules[__name__], "DATA_IDS", [{"type": "data-setting", "name": name} for name in names])
+    submit(filled, triggered)
+    (run,) = list_runs(own_studio.runs_folder)
+    assert run.config.data.extra_batch_keys == ("cell_type",)
+    assert (run.config.data.label_key, run.config.data.numeric_keys) == (None, ())
+    assert run.config.data.memory == "in memory"
+
+
+def test_gene_sets_are_chosen_among_the_files_of_the_app(
+    form: ModuleType, filled: Filled, own_studio: Studio, triggered: Trigger, components_in: Parts
+) -> None:
+    lab = own_studio.data_dirs[0]
+    (lab / "mine.gmt").write_text("A\tb\tINS\n")
+    (field,) = [
+        node
+        for node in components_in(form.layout(FILE))
+        if getattr(node, "id", None) == {"type": "setting", "name": "rho_gmt"}
+    ]
+    assert field.data == ["lab/mine.gmt"]
+    filled.type(rho_gmt="lab/mine.gmt")
+    submit(filled, triggered)
+    (run,) = list_runs(own_studio.runs_folder)
+    assert run.config.model.rho_gmt == str((lab / "mine.gmt").resolve())
+    filled.type(rho_gmt="lab/../secret.gmt")
+    with pytest.raises(DataError, match="leads outside"):
+        submit(filled, triggered)
 
 
 def test_an_unreadable_file_offers_nothing_and_the_report_says_why(form: ModuleType, words_in: Words) -> None:

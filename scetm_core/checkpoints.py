@@ -1,0 +1,69 @@
+"""Where can an interrupted training go on? Numbered safetensors files, the newest readable one counts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from scetm_core.errors import RunError
+from scetm_core.model.storage import read_tensors, write_tensors
+
+KEPT = 2
+
+
+class Checkpoint(NamedTuple):
+    """Tensors by name, and the position of the training as JSON has it."""
+
+    tensors: dict[str, Tensor]
+    position: dict[str, Any]
+
+
+def checkpoint_files(folder: Path) -> list[Path]:
+    """Checkpoints in a folder, the newest first."""
+    return sorted(folder.glob("step-*.safetensors"), reverse=True)
+
+
+def write_checkpoint(folder: Path, found: Checkpoint, *, description: Mapping[str, str]) -> None:
+    """Write beside, rename, and delete all but the newest few."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"step-{found.position['step']:08d}.safetensors"
+    write_tensors(path, found.tensors, metadata={**description, "position": json.dumps(found.position)})
+    for old in checkpoint_files(folder)[KEPT:]:
+        old.unlink()
+
+
+def read_checkpoint(folder: Path, *, names: str, device: torch.device) -> Checkpoint | None:
+    """The newest readable checkpoint; None if there is none.
+
+    Parameters
+    ----------
+    names
+        The model's, as in its description; a checkpoint of other genes or batches is refused.
+
+    Raises
+    ------
+    RunError
+        If there are checkpoints and none can be read, or the newest was trained on other genes or batches.
+    """
+    problems = []
+    for path in checkpoint_files(folder):
+        try:
+            tensors, header = read_tensors(path, device=device)
+            position, found = json.loads(header["position"]), header["names"]
+        except (OSError, ValueError, KeyError) as error:
+            problems.append(f"{path.name}: {error}")
+            continue
+        if found != names:
+            raise RunError(
+                f"{path} was trained on other genes or batches than the data now have. "
+                "Restore the input as it was, or start a new run."
+            )
+        return Checkpoint(tensors, position)
+    if problems:
+        raise RunError(f"No checkpoint in {folder} can be read ({'; '.join(problems)}). Delete it to start anew.")
+    return None

@@ -1,0 +1,368 @@
+"""What happens in a training step, and between steps? Minibatch, loss, update; reports, checks, and the way back.
+
+Everything random in step t follows from (seed, t): the order of cells from the seed and the epoch, dropout and the
+sampled delta from the seed and the step. A checkpoint therefore needs no random state, only the weights, the
+optimiser's moments and the reference found before the first step; a resumed run repeats the losses of an undisturbed
+one exactly (on one device).
+
+Beside the ELBO the loss may hold cells near that reference (anchor), the batches near each other (MMD), and the
+encoder at odds with a discriminator (adversary); all are off in the published scETM.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scetm_core.checkpoints import Checkpoint
+from scetm_core.config import TrainConfig
+from scetm_core.errors import DataError, TrainingError
+from scetm_core.metrics.stability import neighbour_stability
+from scetm_core.model import ScETM
+from scetm_core.model.adversary import Adversary
+from scetm_core.model.cells import CHUNK_CELLS, Cells, Minibatch
+from scetm_core.model.loader import Loader
+from scetm_core.model.mmd import batch_discrepancy
+from scetm_core.model.scetm import Elbo
+from scetm_core.model.start import Reference, start_model
+
+LOWERED_RATE = 0.1  # of the learning rate, after a loss that was not finite
+STABLE = 0.7  # share of a cell's neighbours that stay the same from one check to the next, of a settled embedding
+N_WATCHED = 2000  # cells whose neighbours are watched
+
+log = logging.getLogger("scetm")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One point of the training curve: means over the steps since the last one.
+
+    NLL in nats per read, KL in nats per cell; lower is better. `stability` is the share of a cell's 15 neighbours
+    that stayed the same since the last check. `test_nll` and `stability` are NaN where they were not measured.
+    """
+
+    step: int
+    epoch: float
+    nll: float
+    kl: float
+    kl_weight: float
+    test_nll: float
+    learning_rate: float
+    grad_norm: float
+    cells_per_second: float
+    seconds: float
+    stability: float
+    rollbacks: int
+
+
+def split_cells(n_cells: int, test_fraction: float, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows for training and rows held out, each in ascending order.
+
+    Raises
+    ------
+    DataError
+        If fewer than two cells are left for training.
+    """
+    n_test = round(n_cells * test_fraction)
+    if n_cells - n_test < 2:
+        raise DataError(f"{n_cells - n_test} of {n_cells} cells would be left for training; at least 2 are needed.")
+    order = np.random.default_rng([seed, 1]).permutation(n_cells)
+    return np.sort(order[n_test:]), np.sort(order[:n_test])
+
+
+class Trainer:
+    """Model, optimiser and position of one training."""
+
+    def __init__(self, model: ScETM, cells: Cells, config: TrainConfig) -> None:
+        self.model, self.config = model, config
+        train_rows, test_rows = split_cells(len(cells), config.test_fraction, seed=config.seed)
+        self.train, self.test = cells.subset(train_rows), cells.subset(test_rows)
+        self.steps_per_epoch = math.ceil(len(self.train) / config.minibatch_size)
+        self.optimizer = _optimizer(model, config)
+        self.adversary: Adversary | None = None
+        if config.adversary_weight > 0 and len(model.batches) > 1:
+            self.adversary = Adversary(model.config.n_topics, len(model.batches), seed=config.seed, device=model.device)
+        self.generator = torch.Generator(device=model.device)
+        self.reference: Reference | None = None
+        self.loader: Loader | None = None
+        self.step = 0
+        self.best_test_nll, self.checks_without_progress, self.stability = math.inf, 0, math.nan
+        self.watched: np.ndarray | None = None  # (n_watched, n_topics), at the last check
+        self.rate_scale, self.rollbacks = 1.0, 0
+        self.last_good: dict[str, Tensor] | None = None
+        self.seconds = 0.0
+
+    def initialise(self) -> None:
+        """Start from the training cells whatever the settings do not want started from N(0, 1)."""
+        started = time.perf_counter()
+        needs_reference = self.config.anchor_weight > 0 or self._mixes_batches
+        self.reference = start_model(self.model, self.train, needs_reference=needs_reference, seed=self.config.seed)
+        self.seconds += time.perf_counter() - started
+
+    @property
+    def _mixes_batches(self) -> bool:
+        return self.config.mmd_weight > 0 and len(self.model.batches) > 1
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are done, or the held-out NLL is on a plateau and the neighbours have settled."""
+        plateau = self.config.early_stop and self.checks_without_progress >= self.config.patience
+        return (plateau and not self.stability < STABLE) or self.step >= self.config.max_steps
+
+    def close(self) -> None:
+        """End the threads that prepare minibatches."""
+        if self.loader is not None:
+            self.loader.close()
+            self.loader = None
+
+    def advance(self) -> Record:
+        """Train up to the next report; after a loss that is not finite, once more from the last report, slower."""
+        first = self.step
+        if self.last_good is None:
+            self._keep()
+        while True:
+            started = time.perf_counter()
+            n_cells, sums = self._train_to_report()
+            nll, kl, grad_norm = (sums / (self.step - first)).tolist()
+            if all(math.isfinite(value) for value in (nll, kl, grad_norm)):
+                break
+            self._roll_back(first, f"NLL {nll:g}, KL {kl:g}, gradient norm {grad_norm:g}")
+        elapsed = time.perf_counter() - started
+        self._keep()
+        test_nll, stability = self._check_held_out()
+        self.seconds += time.perf_counter() - started
+        return Record(
+            step=self.step,
+            epoch=self.step / self.steps_per_epoch,
+            nll=nll,
+            kl=kl,
+            kl_weight=self._kl_weight(self.step - 1),
+            test_nll=test_nll,
+            learning_rate=self._learning_rate(self.step - 1),
+            grad_norm=grad_norm,
+            cells_per_second=n_cells / elapsed,
+            seconds=self.seconds,
+            stability=stability,
+            rollbacks=self.rollbacks,
+        )
+
+    def _train_to_report(self) -> tuple[int, Tensor]:
+        """Number of cells seen, and the sums of nll, kl and gradient norm, fetched once from the device."""
+        sums, n_cells = torch.zeros(3, device=self.model.device), 0
+        every = self.config.report_every
+        last = min(self.step - self.step % every + every, self.config.max_steps)
+        if self.loader is None:
+            self.loader = Loader(
+                self.train,
+                minibatch_size=self.config.minibatch_size,
+                seed=self.config.seed,
+                device=self.model.device,
+                first_step=self.step,
+                n_steps=self.config.max_steps - self.step,
+            )
+        self.model.train()
+        while self.step < last:
+            places, minibatch = next(self.loader)
+            sums += self._update(places, minibatch)
+            n_cells += len(places)
+            self.step += 1
+        return n_cells, sums
+
+    def _update(self, places: np.ndarray, minibatch: Minibatch) -> Tensor:
+        """One step on some training cells; returns nll, kl and the gradient's norm without waiting for the device."""
+        self.generator.manual_seed(_mix(self.config.seed, self.step))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate(self.step) * group["rate"]
+        elbo = self.model.elbo(minibatch, kl_weight=self._kl_weight(self.step), generator=self.generator)
+        loss = elbo.loss + self._pull(elbo, minibatch.batch, places)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        grad_norm = _clip_gradients(self.model, self.config.max_grad_norm)
+        self.optimizer.step()
+        if self.adversary is not None:
+            n_updates = self.config.adversary_updates
+            self.adversary.learn(elbo.mu, elbo.sigma, minibatch.batch, n_updates=n_updates, generator=self.generator)
+        return torch.stack([elbo.nll.detach(), elbo.kl.detach(), grad_norm])
+
+    def _pull(self, elbo: Elbo, batch: Tensor, places: np.ndarray) -> Tensor:
+        """What holds cells near their reference and batches near each other; a scalar."""
+        pull, config = elbo.mu.new_zeros(()), self.config
+        if self.adversary is not None:
+            pull = pull + config.adversary_weight * self.adversary.log_likelihood(elbo.delta, batch)
+        if self.reference is None:
+            return pull
+        rows = torch.from_numpy(places).to(batch.device)
+        if config.anchor_weight > 0:
+            spread = self.reference.delta.var(correction=0).clamp(min=1e-6)
+            pull = pull + config.anchor_weight * (elbo.mu - self.reference.delta[rows]).square().mean() / spread
+        if self._mixes_batches:
+            weights = self.reference.ratio[:, self.reference.cluster[rows]].T  # (n_cells, n_batches)
+            pull = pull + config.mmd_weight * batch_discrepancy(elbo.mu, batch, weights)
+        return pull
+
+    def _learning_rate(self, step: int) -> float:
+        config = self.config
+        rate = config.learning_rate * self.rate_scale
+        if config.learning_rate_schedule == "cosine":
+            return rate * 0.5 * (1 + math.cos(math.pi * step / config.max_steps))
+        return rate * math.exp(-config.learning_rate_decay * step)
+
+    def _kl_weight(self, step: int) -> float:
+        """Linear from 0 to its maximum over the warm-up."""
+        warmup_steps = self.config.kl_warmup * self.config.max_steps
+        return self.config.max_kl_weight * min(1.0, step / warmup_steps if warmup_steps else 1.0)
+
+    def _check_held_out(self) -> tuple[float, float]:
+        """Held-out NLL and stability of the neighbours at checks, NaN between them."""
+        previous = self.step - self.config.report_every
+        due = self.step // self.config.evaluate_every > max(previous, 0) // self.config.evaluate_every
+        if not len(self.test) or not (due or self.step >= self.config.max_steps):
+            return math.nan, math.nan
+        value = float(np.mean(nll_per_cell(self.model, self.test)))
+        self.checks_without_progress = 0 if value < self.best_test_nll else self.checks_without_progress + 1
+        self.best_test_nll = min(value, self.best_test_nll)
+        places = np.unique(np.linspace(0, len(self.test) - 1, N_WATCHED).astype(np.int64))
+        watched = mean_delta(self.model, self.test.subset(places))
+        if self.watched is not None and len(watched) > 1:
+            self.stability = neighbour_stability(self.watched, watched, seed=self.config.seed)
+        self.watched = watched
+        return value, self.stability
+
+    # ---- going back, stopping and going on ----------------------------------------------------------------------
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """All that training changes, by name: the tensors themselves."""
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        modules: list[tuple[str, torch.nn.Module, torch.optim.Optimizer]] = [("", self.model, self.optimizer)]
+        if self.adversary is not None:
+            found = self.adversary.discriminator.state_dict()
+            tensors |= {f"adversary.{name}": value for name, value in found.items()}
+            modules.append(("adversary.", self.adversary.discriminator, self.adversary.optimizer))
+        for prefix, module, optimizer in modules:
+            for name, parameter in module.named_parameters():
+                for slot, value in optimizer.state[parameter].items():
+                    tensors[f"{prefix}optimizer.{slot}.{name}"] = value
+        return tensors
+
+    def _keep(self) -> None:
+        """Remember this state as one to come back to."""
+        tensors = self._tensors()
+        if self.last_good is None or self.last_good.keys() != tensors.keys():
+            self.last_good = {name: tensor.clone() for name, tensor in tensors.items()}
+            return
+        for name, tensor in tensors.items():
+            self.last_good[name].copy_(tensor)
+
+    def _roll_back(self, step: int, what: str) -> None:
+        """Return to the last good state and go on at a lower rate; the second time, give up."""
+        if self.rollbacks:
+            raise TrainingError(
+                f"The loss is no longer finite (after step {step}: {what}), and was not at a tenth of the learning "
+                "rate either. Lower the learning rate, and check that the counts are raw counts."
+            )
+        log.warning("The loss is not finite after step %d (%s): going on at a tenth of the learning rate.", step, what)
+        assert self.last_good is not None
+        self.close()
+        self._load(self.last_good)
+        self.step, self.rollbacks, self.rate_scale = step, self.rollbacks + 1, LOWERED_RATE
+
+    def checkpoint(self) -> Checkpoint:
+        """State and position, for `restore`."""
+        tensors = self._tensors()
+        if self.reference is not None:
+            tensors |= {f"reference.{name}": value for name, value in self.reference._asdict().items()}
+        if self.watched is not None:
+            tensors["watched"] = torch.from_numpy(self.watched)
+        finite = {"best_test_nll": self.best_test_nll, "stability": self.stability}
+        position = {
+            "step": self.step,
+            **{name: value if math.isfinite(value) else None for name, value in finite.items()},
+            "checks_without_progress": self.checks_without_progress,
+            "rollbacks": self.rollbacks,
+            "rate_scale": self.rate_scale,
+            "seconds": self.seconds,
+        }
+        return Checkpoint(tensors, position)
+
+    def restore(self, found: Checkpoint) -> None:
+        """Go to where a checkpoint was written."""
+        tensors, position = found
+        self._load(tensors)
+        if "reference.delta" in tensors:
+            self.reference = Reference(*(tensors[f"reference.{name}"] for name in Reference._fields))
+        if "watched" in tensors:
+            self.watched = tensors["watched"].cpu().numpy()
+        self.step, self.seconds = position["step"], position["seconds"]
+        self.rollbacks, self.rate_scale = position["rollbacks"], position["rate_scale"]
+        self.checks_without_progress = position["checks_without_progress"]
+        self.best_test_nll = math.inf if position["best_test_nll"] is None else position["best_test_nll"]
+        self.stability = math.nan if position["stability"] is None else position["stability"]
+
+    def _load(self, tensors: dict[str, Tensor]) -> None:
+        pairs: list[tuple[str, torch.nn.Module, torch.optim.Optimizer]] = [("model.", self.model, self.optimizer)]
+        if self.adversary is not None:
+            pairs.append(("adversary.", self.adversary.discriminator, self.adversary.optimizer))
+        for prefix, module, optimizer in pairs:
+            names = module.state_dict().keys()
+            module.load_state_dict({name: tensors[f"{prefix}{name}"] for name in names})
+            home = "optimizer." if prefix == "model." else f"{prefix}optimizer."
+            for name, parameter in module.named_parameters():
+                slots = {slot: f"{home}{slot}.{name}" for slot in ("step", "exp_avg", "exp_avg_sq")}
+                optimizer.state[parameter] = {
+                    slot: tensors[key].clone() for slot, key in slots.items() if key in tensors
+                }
+
+
+def _optimizer(model: ScETM, config: TrainConfig) -> torch.optim.Optimizer:
+    """AdamW with decay of the embeddings only, hence Adam without; each group's `rate` is its share of the rate."""
+    first = [model.input_weight, model.input_bias]
+    embeddings = [model.alpha, *model.gene_embedding.parameters()]
+    special = {id(parameter) for parameter in (*first, *embeddings)}
+    rest = [parameter for parameter in model.parameters() if id(parameter) not in special]
+    groups = [
+        {"params": first, "rate": config.first_layer_rate, "weight_decay": 0.0},
+        {"params": embeddings, "rate": 1.0, "weight_decay": config.weight_decay},
+        {"params": rest, "rate": 1.0, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=model.device.type != "mps")
+
+
+def nll_per_cell(model: ScETM, cells: Cells, *, mean_mixture: bool = False) -> np.ndarray:
+    """Reconstruction term of each cell (n_cells,), nats per read; puts the model in evaluation mode.
+
+    Parameters
+    ----------
+    mean_mixture
+        As in `ScETM.nll_per_cell`.
+    """
+    model.eval()
+    chunks = (chunk.to(model.device) for chunk in cells.chunks())
+    return np.concatenate([model.nll_per_cell(chunk, mean_mixture=mean_mixture).cpu().numpy() for chunk in chunks])
+
+
+@torch.no_grad()
+def mean_delta(model: ScETM, cells: Cells, *, chunk_size: int = CHUNK_CELLS) -> np.ndarray:
+    """Delta of each cell (n_cells, n_topics), the mean of q; puts the model in evaluation mode."""
+    model.eval()
+    chunks = (chunk.to(model.device) for chunk in cells.chunks(chunk_size))
+    return np.concatenate([model.encode(chunk)[0].cpu().numpy() for chunk in chunks])
+
+
+def _clip_gradients(model: ScETM, max_norm: float) -> Tensor:
+    """Norm of all gradients, which are scaled down to `max_norm`; the host waits for no device."""
+    parameters = [parameter for parameter in model.parameters() if parameter.grad is not None]
+    norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters])  # type: ignore[misc]
+    if norm.device.type != "cpu" or norm > max_norm:  # where looking costs nothing, needless work is spared
+        torch.nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
+    return norm
+
+
+def _mix(seed: int, step: int) -> int:
+    """One 63-bit seed from two numbers, well mixed."""
+    return int(np.random.SeedSequence([seed, 3, step]).generate_state(1, np.uint64)[0] >> np.uint64(1))
