@@ -14,6 +14,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
@@ -22,13 +23,13 @@ from torch import Tensor, nn
 
 from benchmarks import _peers
 from benchmarks._report import median_seconds, report
-from scetm_core.config import DataConfig, ModelConfig
+from scetm_core.config import DataConfig, ModelConfig, TrainConfig
 from scetm_core.data import load_dataset
 from scetm_core.data.demo import write_demo
 from scetm_core.model import ScETM
-from scetm_core.model.cells import Minibatch, batch_names
-from scetm_core.model.likelihood import has_fast_bfloat16, softmax_nll
-from scetm_core.model.sparse import SparseRows
+from scetm_core.model.cells import batch_names, prepare_cells
+from scetm_core.model.likelihood import has_fast_bfloat16
+from scetm_core.trainer import Trainer
 
 BATCH_KEY = "batch"
 FEWER_GENES = 3000
@@ -125,7 +126,8 @@ def _rows(problem: Problem, size: int, peers: list[str], *, python: str) -> list
         "plain": _plain_seconds(problem, size, published),
     }
     if has_fast_bfloat16():
-        seconds["ours, low precision"] = _our_seconds(problem, size, published, low_precision=True)
+        seconds["ours, mixed precision"] = _our_seconds(problem, size, published, precision="mixed")
+        seconds["ours, recipe, mixed"] = _our_seconds(problem, size, RECIPE, precision="mixed")
     seconds |= {name: _peer_seconds(problem, size, name, python=python) for name in peers}
     return [_row(problem, size, name, value, ours=seconds["ours"]) for name, value in seconds.items()]
 
@@ -143,25 +145,26 @@ def _row(problem: Problem, size: int, name: str, value: float | None, *, ours: f
     }
 
 
-def _our_seconds(problem: Problem, size: int, config: ModelConfig, *, low_precision: bool = False) -> float:
-    """Seconds a step of ours, from the sparse fractions of all cells on."""
-    model = ScETM(config, genes=problem.genes, batches=problem.batches).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.005, weight_decay=0.0, fused=True)
-    generator, order = torch.Generator().manual_seed(0), np.random.default_rng(0)
+def _our_seconds(problem: Problem, size: int, config: ModelConfig, *, precision: str = "full") -> float:
+    """Seconds a step of ours, from the sparse counts of all cells on, as `fit` takes them."""
+    model = ScETM(config, genes=problem.genes, batches=problem.batches)
+    data = ad.AnnData(
+        X=problem.counts,
+        obs=pd.DataFrame({BATCH_KEY: np.array(problem.batches)[problem.batch]}, index=_names("cell", problem.batch)),
+        var=pd.DataFrame(index=problem.genes),
+    )
+    cells = prepare_cells(data, model, batch_key=BATCH_KEY)
+    train = TrainConfig(minibatch_size=size, test_fraction=0.0, max_steps=10_000, report_every=1, precision=precision)
+    trainer = Trainer(model, cells, train)
+    trainer.initialise()
+    try:
+        return median_seconds(trainer.train_to_report)
+    finally:
+        trainer.close()
 
-    def step() -> None:
-        rows = order.permutation(len(problem.batch))[:size]
-        cells, batch = SparseRows.from_scipy(problem.fractions[rows]), torch.from_numpy(problem.batch[rows])
-        minibatch = Minibatch.of(cells, batch)
-        mu, log_sigma = model.encode(minibatch, generator=generator)
-        theta = (mu + log_sigma.exp() * torch.empty_like(mu).normal_(generator=generator)).softmax(-1)
-        weights = torch.cat([theta, *model.intercepts.weights(minibatch)], dim=1)
-        loadings = torch.cat([model.beta, *model.intercepts.loadings()])
-        nll = softmax_nll(weights, loadings, cells, low_precision=low_precision)
-        kl = 0.5 * (mu.square() + (2 * log_sigma).exp() - 1 - 2 * log_sigma).sum(dim=-1).mean()
-        _update(optimizer, nll + 1e-7 * kl)
 
-    return median_seconds(step)
+def _names(what: str, values: np.ndarray) -> list[str]:
+    return [f"{what}{number}" for number in range(len(values))]
 
 
 def _plain_seconds(problem: Problem, size: int, config: ModelConfig) -> float:

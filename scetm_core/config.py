@@ -282,6 +282,13 @@ class TrainConfig(Config):
         advanced=True,
     )
     seed: int = setting(0, "Seed", "Same seed, same settings, same device: same result.", ge=0, le=2**31 - 1)
+    precision: str = setting(
+        "full",
+        "Precision",
+        "'mixed': the large products in bfloat16 where the processor is fast at it, sums in float32. 'full': float32.",
+        choices=("mixed", "full"),
+        advanced=True,
+    )
     device: str = setting(
         "auto", "Device", "'auto' takes a GPU where there is one.", choices=("auto", "cpu", "cuda", "mps")
     )

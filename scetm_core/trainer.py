@@ -27,6 +27,7 @@ from scetm_core.metrics.stability import neighbour_stability
 from scetm_core.model import ScETM
 from scetm_core.model.adversary import Adversary
 from scetm_core.model.cells import CHUNK_CELLS, Cells, Minibatch
+from scetm_core.model.likelihood import has_fast_bfloat16
 from scetm_core.model.loader import Loader
 from scetm_core.model.mmd import batch_discrepancy
 from scetm_core.model.scetm import Elbo
@@ -88,6 +89,7 @@ class Trainer:
         self.adversary: Adversary | None = None
         if config.adversary_weight > 0 and len(model.batches) > 1:
             self.adversary = Adversary(model.config.n_topics, len(model.batches), seed=config.seed, device=model.device)
+        self.low_precision = config.precision == "mixed" and model.device.type == "cpu" and has_fast_bfloat16()
         self.generator = torch.Generator(device=model.device)
         self.reference: Reference | None = None
         self.loader: Loader | None = None
@@ -128,7 +130,7 @@ class Trainer:
             self._keep()
         while True:
             started = time.perf_counter()
-            n_cells, sums = self._train_to_report()
+            n_cells, sums = self.train_to_report()
             nll, kl, grad_norm = (sums / (self.step - first)).tolist()
             if all(math.isfinite(value) for value in (nll, kl, grad_norm)):
                 break
@@ -152,7 +154,7 @@ class Trainer:
             rollbacks=self.rollbacks,
         )
 
-    def _train_to_report(self) -> tuple[int, Tensor]:
+    def train_to_report(self) -> tuple[int, Tensor]:
         """Number of cells seen, and the sums of nll, kl and gradient norm, fetched once from the device."""
         sums, n_cells = torch.zeros(3, device=self.model.device), 0
         every = self.config.report_every
@@ -179,7 +181,12 @@ class Trainer:
         self.generator.manual_seed(_mix(self.config.seed, self.step))
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(self.step) * group["rate"]
-        elbo = self.model.elbo(minibatch, kl_weight=self._kl_weight(self.step), generator=self.generator)
+        elbo = self.model.elbo(
+            minibatch,
+            kl_weight=self._kl_weight(self.step),
+            generator=self.generator,
+            low_precision=self.low_precision,
+        )
         loss = elbo.loss + self._pull(elbo, minibatch.batch, places)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -203,6 +204,7 @@ class StoredCounts:
         self.block_size = int(np.clip(BLOCK_VALUES / max(per_cell, 1), 1, MAX_BLOCK_SIZE))
         self._lock, self._handle = threading.Lock(), contextlib.ExitStack()
         self._matrix: StoredMatrix | None = None
+        weakref.finalize(self, self._handle.close)
 
     def __getitem__(self, rows: npt.NDArray[np.int64]) -> Csr:
         """Some cells in the order asked for; fast where they lie near each other in the file.

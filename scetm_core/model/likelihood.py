@@ -106,7 +106,7 @@ class _FusedSoftmaxNll(torch.autograd.Function):
             expected.add_safely(slice(0, n_cells))
         nll = (observed.total * expected.log_sum - observed.logit(weights)).sum() / n_cells
         by_weights = expected.by_weights.sub_(observed.loadings)
-        by_loadings = expected.by_loadings.sub_(sparse_product(targets.turned, weights).T)
+        by_loadings = expected.by_loadings.sub_(sparse_product(targets.transposed, weights).T)
         ctx.save_for_backward(by_weights.div_(n_cells), by_loadings.div_(n_cells))
         return nll
 

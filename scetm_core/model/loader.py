@@ -192,7 +192,7 @@ class Loader:
         minibatch = loaded.to(self._device)
         for rows in (minibatch.cells, minibatch.features):
             if rows is not None and self._device.type == "cpu":
-                _ = rows.turned  # kept once asked for: better here than in the step
+                _ = rows.transposed  # kept once asked for: better here than in the step
         return minibatch
 
 

@@ -187,8 +187,16 @@ class ScETM(nn.Module):
         mu, log_sigma = torch.addmm(self.head_bias, hidden, self.head_weight).chunk(2, dim=-1)
         return mu, log_sigma.clamp(*LOG_SIGMA_RANGE)  # (n_cells, n_topics) each
 
-    def elbo(self, minibatch: Minibatch, *, kl_weight: float, generator: torch.Generator) -> Elbo:
-        """Negative evidence lower bound of a minibatch, from one reparameterised sample per cell."""
+    def elbo(
+        self, minibatch: Minibatch, *, kl_weight: float, generator: torch.Generator, low_precision: bool = False
+    ) -> Elbo:
+        """Negative evidence lower bound of a minibatch, from one reparameterised sample per cell.
+
+        Parameters
+        ----------
+        low_precision
+            Large products in bfloat16; see `likelihood.softmax_nll`.
+        """
         mu, log_sigma = self.encode(minibatch, generator=generator)
         sigma = log_sigma.exp()
         delta = mu + sigma * torch.empty_like(mu).normal_(generator=generator)
@@ -196,7 +204,8 @@ class ScETM(nn.Module):
         targets = minibatch.cells
         if self.config.likelihood == "counts":
             targets = _weighted(targets, minibatch.depth)
-        nll = self._nll(theta, self.beta, self.intercepts, minibatch, targets)
+        beta = self._beta_in_bfloat16() if low_precision else self.beta
+        nll = self._nll(theta, beta, self.intercepts, minibatch, targets, low_precision=low_precision)
         kl = 0.5 * (mu.square() + sigma.square() - 1 - 2 * log_sigma).sum(dim=-1).mean()
         loss = nll + kl_weight * kl
         if self.feature_intercepts is not None and minibatch.features is not None:
@@ -204,14 +213,26 @@ class ScETM(nn.Module):
             loss = loss + self.config.modality_weight * beside
         return Elbo(loss, nll, kl, mu, sigma, delta)
 
+    def _beta_in_bfloat16(self) -> Tensor:
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            return self.beta.float()
+
     def _nll(
-        self, theta: Tensor, beta: Tensor, intercepts: Intercepts, minibatch: Minibatch, targets: SparseRows
+        self,
+        theta: Tensor,
+        beta: Tensor,
+        intercepts: Intercepts,
+        minibatch: Minibatch,
+        targets: SparseRows,
+        *,
+        low_precision: bool = False,
     ) -> Tensor:
         """Mean over cells, a scalar."""
         weights, loadings = intercepts.weights(minibatch), intercepts.loadings()
         if self.config.normalise_beta:
             return mixture_nll(theta, beta.softmax(dim=-1), _joined(weights, loadings, theta, beta), targets)
-        return softmax_nll(torch.cat([theta, *weights], dim=1), torch.cat([beta, *loadings]), targets)
+        weights_, loadings_ = torch.cat([theta, *weights], dim=1), torch.cat([beta, *loadings])
+        return softmax_nll(weights_, loadings_, targets, low_precision=low_precision)
 
     @torch.no_grad()
     def nll_per_cell(self, minibatch: Minibatch, *, mean_mixture: bool = False) -> Tensor:

@@ -21,8 +21,7 @@ class SparseRows:
     matrix
         CSR tensor (n_cells, n_genes), float32.
     transposed
-        CSR tensor (n_genes, n_cells), where it is there already; for cells that are weighted here and seen plain by
-        the encoder, that of the plain ones.
+        CSR tensor (n_genes, n_cells) of the same values, where it is there already.
     """
 
     def __init__(self, matrix: Tensor, transposed: Tensor | None = None) -> None:
@@ -33,17 +32,14 @@ class SparseRows:
         """Take a scipy CSR matrix (n_cells, n_genes) to `device`; on the CPU float32 values are shared, not copied."""
         return cls(_csr_tensor(rows, device))
 
-    @property
-    def transposed(self) -> Tensor:
-        """What `sparse_linear` needs for its gradient: the transpose that was given, else `turned`."""
-        return self.turned if self._given is None else self._given
-
     @functools.cached_property
-    def turned(self) -> Tensor:
-        """CSR tensor (n_genes, n_cells) of exactly these values, made when first asked for and then kept.
+    def transposed(self) -> Tensor:
+        """CSR tensor (n_genes, n_cells) of the same values, made when first asked for and then kept.
 
         A thread that prepares minibatches ahead may ask for it there.
         """
+        if self._given is not None:
+            return self._given
         return _transpose_on_cpu(self.matrix) if self.device.type == "cpu" else _transpose_by_sorting(self.matrix)
 
     @property

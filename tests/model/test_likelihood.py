@@ -190,14 +190,3 @@ def test_whether_the_processor_knows_bfloat16_is_answered_also_by_a_torch_that_c
 ) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     assert not has_fast_bfloat16()
-
-
-def test_weighted_targets_may_carry_the_transpose_of_the_plain_ones() -> None:
-    weights, loadings, targets = problem(12, 20, 3)
-    plain, doubled = SparseRows.from_scipy(targets), SparseRows.from_scipy(2 * targets)
-    found = torch.autograd.grad(
-        softmax_nll(weights, loadings, SparseRows(doubled.matrix, plain.transposed)), (weights, loadings)
-    )
-    expected = torch.autograd.grad(plain_nll_per_cell(weights, loadings, 2 * targets).mean(), (weights, loadings))
-    for grad, expected_grad in zip(found, expected, strict=True):
-        assert_close_in_norm(grad, expected_grad)

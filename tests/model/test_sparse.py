@@ -64,7 +64,7 @@ def test_unsorted_columns_and_integer_counts_are_taken_as_they_are() -> None:
 
 def test_the_transpose_is_made_once_and_only_when_asked_for() -> None:
     rows = SparseRows.from_scipy(random_rows(8, 5, density=0.4))
-    assert "turned" not in vars(rows)
+    assert "transposed" not in vars(rows)
     assert rows.transposed is rows.transposed
 
 
