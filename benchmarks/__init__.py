@@ -1,1 +1,5 @@
-"""How fast and how good is it? Each module prints a table and writes a .csv and a .png to benchmarks/results."""
+"""How fast, how good, how large? Each module prints a table and writes it to `benchmarks/results`."""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the worker does; read when torch is loaded

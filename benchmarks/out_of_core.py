@@ -25,8 +25,9 @@ import pandas as pd
 import scipy.sparse as sp
 
 from benchmarks._report import report
-from scetm_core.config import PRESETS, run_config_from_flat
+from scetm_core.config import run_config_from_flat
 from scetm_core.data import load_dataset
+from scetm_core.presets import PRESETS
 
 N_DISTINCT = 3000  # cells that are drawn; the others repeat them
 N_BATCHES = 8

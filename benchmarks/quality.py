@@ -10,8 +10,9 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks._report import report
-from scetm_core.config import PRESETS, run_config_from_flat
+from scetm_core.config import run_config_from_flat
 from scetm_core.data.demo import write_demo
+from scetm_core.presets import PRESETS
 from scetm_core.runs import Run
 from scetm_core.worker import run_analysis
 

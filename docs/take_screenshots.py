@@ -8,8 +8,9 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from benchmarks._serve import ROOT, served
-from scetm_core.config import PRESETS, run_config_from_flat
+from scetm_core.config import run_config_from_flat
 from scetm_core.data.demo import write_demo
+from scetm_core.presets import PRESETS
 from scetm_core.runs import Run
 from scetm_core.worker import run_analysis
 from tests.browser.find_chromium import find_chromium

@@ -14,7 +14,7 @@ from dash.development.base_component import Component
 from pages._shared import ids, studio
 from pages._shared.export import csv_button, csv_download
 from pages._shared.parts import card, empty_state, figure_card, link_button, notice, page, size_in_words
-from scetm_core.config import PRESETS, DataConfig, run_config_from_flat
+from scetm_core.config import DataConfig, run_config_from_flat
 from scetm_core.data.catalog import UPLOAD_ENDINGS
 from scetm_core.data.checks import CheckReport, check_dataset
 from scetm_core.data.demo import write_demo
@@ -22,6 +22,7 @@ from scetm_core.data.describe import ColumnSummary, DatasetSummary, describe_dat
 from scetm_core.data.findings import Finding
 from scetm_core.errors import DataError
 from scetm_core.figures import plot_histogram
+from scetm_core.presets import PRESETS
 
 dash.register_page(__name__, path="/data", name="Data", title="Data · scETM Studio", order=10, group="Prepare")
 

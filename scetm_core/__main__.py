@@ -13,8 +13,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scetm_core.config import PRESETS, SECTIONS, DataConfig, RunConfig, run_config_from_flat
+from scetm_core.config import SECTIONS, DataConfig, RunConfig, run_config_from_flat
 from scetm_core.errors import ConfigError, ScetmError
+from scetm_core.presets import PRESETS
 from scetm_core.settings import SettingField, settings_of
 
 if TYPE_CHECKING:

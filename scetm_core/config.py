@@ -37,24 +37,27 @@ class DataConfig(Config):
         (),
         "Further batch columns",
         "More columns of obs whose effect is kept out of the topics, each with its own intercepts.",
+        group="More about the data",
     )
     numeric_keys: tuple[str, ...] = setting(
         (),
         "Numeric covariates",
         "Columns of obs with numbers, e.g. the mitochondrial share, kept out of the topics as a linear term per gene.",
+        group="More about the data",
     )
     modality: str | None = setting(
         None,
         "Second modality",
         "Counts of further features of the same cells, e.g. surface proteins: a slot of obsm, or a modality of a "
         "MuData file. The topics then describe both.",
+        group="More about the data",
     )
     memory: str = setting(
         "auto",
         "Counts are kept",
         "'in memory', or 'on disk' and read in shuffled blocks as training goes. 'auto': in memory where they fit.",
         choices=("auto", "in memory", "on disk"),
-        advanced=True,
+        group="More about the data",
     )
 
     def __post_init__(self) -> None:
@@ -81,13 +84,18 @@ class ModelConfig(Config):
         "Dimensions shared by gene and topic embeddings (rho, alpha).",
         ge=1,
         le=10_000,
-        advanced=True,
+        group="Genes and topics",
     )
     n_hidden: int = setting(
-        128, "Encoder width", "Units of the encoder's hidden layer.", ge=1, le=10_000, advanced=True
+        128, "Encoder width", "Units of the encoder's hidden layer.", ge=1, le=10_000, group="Encoder and likelihood"
     )
     dropout: float = setting(
-        0.1, "Dropout", "Share of hidden units dropped in each training step.", ge=0, lt=1, advanced=True
+        0.1,
+        "Dropout",
+        "Share of hidden units dropped in each training step.",
+        ge=0,
+        lt=1,
+        group="Encoder and likelihood",
     )
     batch_intercept: bool = setting(
         True, "Batch intercept", "Learn one intercept per batch and gene (lambda). Off: the paper's 'scETM - lambda'."
@@ -98,41 +106,44 @@ class ModelConfig(Config):
         "Write the batches' intercepts as that many factors, for hundreds of batches; 0: each batch its own.",
         ge=0,
         le=1000,
-        advanced=True,
+        group="Batch effects",
     )
     encode_batch: bool = setting(
         False,
         "Batch as encoder input",
         "Tell the encoder the batch of each cell. New batches are then encoded as an average one.",
-        advanced=True,
+        group="Batch effects",
     )
     likelihood: str = setting(
         "fraction",
         "Likelihood",
         "'fraction': every cell counts alike, as published. 'counts': cells count by their depth (multinomial).",
         choices=("fraction", "counts"),
-        advanced=True,
+        group="Encoder and likelihood",
     )
     normalise_beta: bool = setting(
         False,
         "Normalise topics before mixing",
         "Each topic is a distribution over genes and cells mix those (ETM). Off: cells mix logits, as in scETM.",
-        advanced=True,
+        group="Encoder and likelihood",
     )
     rho_gmt: str | None = setting(
         None,
         "Gene sets as rho",
         "A .gmt file: gene embeddings are fixed to set membership, and alpha says which sets a topic uses (p-scETM).",
-        advanced=True,
+        group="Genes and topics",
     )
     rho_file: str | None = setting(
         None,
         "Gene embeddings from a file",
         "A .csv (genes in the first column), .npz (genes, rho) or .h5ad (varm). Genes it lacks are learnt.",
-        advanced=True,
+        group="Genes and topics",
     )
     train_rho: bool = setting(
-        False, "Keep learning rho", "Gene embeddings from a file are a start only, and are trained on.", advanced=True
+        False,
+        "Keep learning rho",
+        "Gene embeddings from a file are a start only, and are trained on.",
+        group="Genes and topics",
     )
     n_free_emb: int = setting(
         0,
@@ -140,10 +151,15 @@ class ModelConfig(Config):
         "Learnt beside the given gene embeddings or gene sets; 0: only those given.",
         ge=0,
         le=10_000,
-        advanced=True,
+        group="Genes and topics",
     )
     modality_weight: float = setting(
-        1.0, "Weight of the modality", "Of the second modality's likelihood in the loss.", ge=0, le=1000, advanced=True
+        1.0,
+        "Weight of the modality",
+        "Of the second modality's likelihood in the loss.",
+        ge=0,
+        le=1000,
+        group="Genes and topics",
     )
     encoder_input: str = setting(
         "fraction",
@@ -151,7 +167,7 @@ class ModelConfig(Config):
         "'hvg': standardised log expression of highly variable genes. 'fraction': each gene's share of the cell's "
         "counts, as published. The topics describe all genes either way.",
         choices=("hvg", "fraction"),
-        advanced=True,
+        group="Encoder and likelihood",
     )
     n_variable_genes: int = setting(
         3000,
@@ -159,21 +175,21 @@ class ModelConfig(Config):
         "Highly variable genes the encoder looks at, if that is its input; all of them where there are fewer.",
         ge=2,
         le=100_000,
-        advanced=True,
+        group="Encoder and likelihood",
     )
     start: str = setting(
         "normal",
         "Start of the topics",
         "'data': topics begin as clusters of cells, which saves thousands of steps. 'normal': N(0, 1), as published.",
         choices=("data", "normal"),
-        advanced=True,
+        group="Start",
     )
     lambda_init: str = setting(
         "data",
         "Start of the intercepts",
         "'data': log of each batch's mean expression, which saves thousands of steps. 'normal': N(0, 1), as published.",
         choices=("data", "normal"),
-        advanced=True,
+        group="Start",
     )
 
     def __post_init__(self) -> None:
@@ -195,19 +211,26 @@ class TrainConfig(Config):
     minibatch_size: int = setting(
         512, "Minibatch size", "Cells per step. Capped at the number of training cells.", ge=3, le=1_000_000
     )
-    learning_rate: float = setting(0.005, "Learning rate", "Adam's step size at the start.", gt=0, le=1, advanced=True)
+    learning_rate: float = setting(
+        0.005, "Learning rate", "Adam's step size at the start.", gt=0, le=1, group="Optimiser"
+    )
     learning_rate_decay: float = setting(
-        6e-5, "Learning rate decay", "The rate is multiplied by exp(-decay) each step.", ge=0, le=1, advanced=True
+        6e-5, "Learning rate decay", "The rate is multiplied by exp(-decay) each step.", ge=0, le=1, group="Optimiser"
     )
     learning_rate_schedule: str = setting(
         "exponential",
         "Learning rate schedule",
         "'cosine': to 0 at the last step, whatever the decay. 'exponential': as published.",
         choices=("cosine", "exponential"),
-        advanced=True,
+        group="Optimiser",
     )
     first_layer_rate: float = setting(
-        1.0, "Rate of the first layer", "Of the encoder, as a share of the learning rate.", ge=0, le=1, advanced=True
+        1.0,
+        "Rate of the first layer",
+        "Of the encoder, as a share of the learning rate.",
+        ge=0,
+        le=1,
+        group="Optimiser",
     )
     weight_decay: float = setting(
         0.0,
@@ -215,7 +238,7 @@ class TrainConfig(Config):
         "Pull of topic and gene embeddings to 0 (AdamW). It clears chance genes out of the topics; 0 as published.",
         ge=0,
         le=100,
-        advanced=True,
+        group="Optimiser",
     )
     mmd_weight: float = setting(
         0.0,
@@ -223,7 +246,7 @@ class TrainConfig(Config):
         "Weight of the distance (MMD) between the batches' cells in topic space. 2 mixes firmly; 0 as published.",
         ge=0,
         le=1000,
-        advanced=True,
+        group="Batch effects",
     )
     adversary_weight: float = setting(
         0.0,
@@ -231,22 +254,27 @@ class TrainConfig(Config):
         "Weight of a discriminator that guesses the batch, and that the encoder learns to fool (scETM + adv).",
         ge=0,
         le=1000,
-        advanced=True,
+        group="Batch effects",
     )
     adversary_updates: int = setting(
-        8, "Adversary updates", "Of the discriminator after each step of the model.", ge=1, le=100, advanced=True
+        8,
+        "Adversary updates",
+        "Of the discriminator after each step of the model.",
+        ge=1,
+        le=100,
+        group="Batch effects",
     )
     anchor_weight: float = setting(
-        0.0, "Anchor", "Weight that holds cells near the clusters they start from.", ge=0, le=1000, advanced=True
+        0.0, "Anchor", "Weight that holds cells near the clusters they start from.", ge=0, le=1000, group="Start"
     )
     max_kl_weight: float = setting(
-        1e-7, "KL weight", "Final weight of the KL term; 0 leaves the prior out.", ge=0, le=1000, advanced=True
+        1e-7, "KL weight", "Final weight of the KL term; 0 leaves the prior out.", ge=0, le=1000, group="Optimiser"
     )
     kl_warmup: float = setting(
-        1 / 3, "KL warm-up", "Share of training over which the KL weight rises from 0.", ge=0, le=1, advanced=True
+        1 / 3, "KL warm-up", "Share of training over which the KL weight rises from 0.", ge=0, le=1, group="Optimiser"
     )
     max_grad_norm: float = setting(
-        50.0, "Gradient clipping", "Gradients are scaled down to this norm.", gt=0, le=1e9, advanced=True
+        50.0, "Gradient clipping", "Gradients are scaled down to this norm.", gt=0, le=1e9, group="Optimiser"
     )
     test_fraction: float = setting(
         0.1,
@@ -254,16 +282,26 @@ class TrainConfig(Config):
         "Share of cells kept out of training to measure the held-out NLL.",
         ge=0,
         le=0.9,
-        advanced=True,
+        group="Checks and reports",
     )
     early_stop: bool = setting(
-        False, "Stop on a plateau", "End early once the held-out NLL has stopped improving.", advanced=True
+        False, "Stop on a plateau", "End early once the held-out NLL has stopped improving.", group="Checks and reports"
     )
     patience: int = setting(
-        10, "Patience", "Held-out checks without improvement before an early stop.", ge=1, le=10_000, advanced=True
+        10,
+        "Patience",
+        "Held-out checks without improvement before an early stop.",
+        ge=1,
+        le=10_000,
+        group="Checks and reports",
     )
     report_every: int = setting(
-        10, "Report interval", "Steps between two points of the training curve.", ge=1, le=100_000, advanced=True
+        10,
+        "Report interval",
+        "Steps between two points of the training curve.",
+        ge=1,
+        le=100_000,
+        group="Checks and reports",
     )
     evaluate_every: int = setting(
         100,
@@ -271,7 +309,7 @@ class TrainConfig(Config):
         "Steps between two measurements of the held-out NLL.",
         ge=1,
         le=1_000_000,
-        advanced=True,
+        group="Checks and reports",
     )
     checkpoint_every: int = setting(
         500,
@@ -279,7 +317,7 @@ class TrainConfig(Config):
         "Steps between two checkpoints; a run resumes from the last.",
         ge=1,
         le=1_000_000,
-        advanced=True,
+        group="Checks and reports",
     )
     seed: int = setting(0, "Seed", "Same seed, same settings, same device: same result.", ge=0, le=2**31 - 1)
     precision: str = setting(
@@ -287,7 +325,7 @@ class TrainConfig(Config):
         "Precision",
         "'mixed': the large products in bfloat16 where the processor is fast at it, sums in float32. 'full': float32.",
         choices=("mixed", "full"),
-        advanced=True,
+        group="Optimiser",
     )
     device: str = setting(
         "auto", "Device", "'auto' takes a GPU where there is one.", choices=("auto", "cpu", "cuda", "mps")
@@ -310,7 +348,9 @@ class RunConfig(Config):
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
-    umap: bool = setting(True, "Compute UMAP", "Lay the cells out in two dimensions after training.", advanced=True)
+    umap: bool = setting(
+        True, "Compute UMAP", "Lay the cells out in two dimensions after training.", group="Checks and reports"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -337,45 +377,3 @@ def run_config_from_flat(values: Mapping[str, Any]) -> RunConfig:
     for name, value in values.items():
         (nested[homes[name]] if name in homes else nested)[name] = value
     return RunConfig.from_dict(nested)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Preset:
-    """A named bundle of settings, for a start without reading."""
-
-    label: str
-    description: str
-    values: Mapping[str, Any]
-
-
-RECIPE: Mapping[str, Any] = {
-    "encoder_input": "hvg",
-    "start": "data",
-    "lambda_init": "data",
-    "n_emb": 100,
-    "learning_rate_schedule": "cosine",
-    "first_layer_rate": 0.1,
-    "weight_decay": 1.0,
-    "mmd_weight": 2.0,
-    "anchor_weight": 1.0,
-    "max_kl_weight": 1e-4,
-}
-"""Settings that make training short and its result steady; what each is worth: docs/method.md, Recipe."""
-
-PRESETS: dict[str, Preset] = {
-    "quick": Preset(
-        label="Quick look",
-        description="A first impression: 10 seconds of training on two cores, for a few thousand cells.",
-        values={**RECIPE, "max_steps": 200, "minibatch_size": 256, "evaluate_every": 50},
-    ),
-    "standard": Preset(
-        label="Standard",
-        description="A result to work with: longer, in larger minibatches; a minute or two on two cores.",
-        values={**RECIPE, "max_steps": 600, "minibatch_size": 512, "evaluate_every": 50},
-    ),
-    "paper": Preset(
-        label="Paper",
-        description="The published settings: 6,000 steps of 2,000 cells; topics, genes and intercepts from N(0, 1).",
-        values={"max_steps": 6000, "minibatch_size": 2000, "lambda_init": "normal"},
-    ),
-}

@@ -20,7 +20,10 @@ from scetm_core.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """How one setting is shown and checked; stored in the metadata of its dataclass field."""
+    """How one setting is shown and checked; stored in the metadata of its dataclass field.
+
+    `group` is the heading it is folded under; empty for those that everybody needs.
+    """
 
     label: str
     help: str
@@ -29,7 +32,7 @@ class Setting:
     le: float | None = None
     lt: float | None = None
     choices: tuple[str, ...] = ()
-    advanced: bool = False
+    group: str = ""
 
     def range_in_words(self) -> str:
         """The allowed range, e.g. ``"at least 2, at most 2000"``; empty if anything goes."""

@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 HEARTBEAT_SECONDS = 5.0
 JUDGED_CELLS = 4000  # cells whose NLL is compared with that of the mean mixture: one chunk, seconds at most
 
+# Read by OpenMP when torch is loaded: threads that spin while they wait take the processor from each other as soon as
+# anything else runs on it. Measured on two busy cores: 3.4 times as many steps; on idle ones no difference.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 log = logging.getLogger("scetm")
 
 

@@ -16,7 +16,8 @@ import pytest
 import scipy.sparse as sp
 
 from scetm_core import keys
-from scetm_core.config import RECIPE, RunConfig, run_config_from_flat
+from scetm_core.config import RunConfig, run_config_from_flat
+from scetm_core.presets import RECIPE
 from scetm_core.runs import Run
 
 if TYPE_CHECKING:

@@ -23,6 +23,7 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
     "keys": set(),
     "settings": BASE,
     "config": BASE | {"settings"},
+    "presets": set(),
     "genesets": BASE,
     "data": BASE | {"config", "data"},
     "model": BASE | {"config", "model"},

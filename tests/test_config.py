@@ -9,17 +9,9 @@ from typing import Any
 
 import pytest
 
-from scetm_core.config import (
-    PRESETS,
-    RECIPE,
-    SECTIONS,
-    DataConfig,
-    ModelConfig,
-    RunConfig,
-    TrainConfig,
-    run_config_from_flat,
-)
+from scetm_core.config import SECTIONS, DataConfig, ModelConfig, RunConfig, TrainConfig, run_config_from_flat
 from scetm_core.errors import ConfigError
+from scetm_core.presets import PRESETS, RECIPE
 from scetm_core.settings import SettingField, settings_of
 
 ALL = {"run": RunConfig, **SECTIONS}

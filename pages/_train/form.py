@@ -14,11 +14,12 @@ from dash.development.base_component import Component
 from pages._shared import ids, studio
 from pages._shared.parts import card, duration, empty_state, link_button, notice
 from pages._train.fields import FORM_SETTINGS, INPUT_ORDER, build_config, field, field_id, read_fields, values_for
-from scetm_core.config import PRESETS, DataConfig, RunConfig
+from scetm_core.config import DataConfig, RunConfig
 from scetm_core.data.checks import CheckReport, check_dataset
 from scetm_core.data.describe import describe_dataset
 from scetm_core.data.estimate import estimate_cost
 from scetm_core.errors import ConfigError, DataError, ScetmError
+from scetm_core.presets import PRESETS, Preset
 from scetm_core.runs import Run, new_run_path
 from scetm_core.settings import settings_of
 
@@ -33,9 +34,8 @@ ANY_SWITCH = {"type": "switch", "name": ALL}
 ANY_DATA = {"type": "data-setting", "name": ALL}
 
 MAIN = ("name", "n_topics", "max_steps", "minibatch_size", "seed", "device", "batch_intercept")
-ADVANCED = tuple(name for name, entry in FORM_SETTINGS.items() if name not in MAIN)
 DATA_SETTINGS = {entry.name: entry for entry in settings_of(DataConfig)}
-MORE_DATA = ("extra_batch_keys", "numeric_keys", "modality", "memory")
+MORE_DATA = tuple(name for name, entry in DATA_SETTINGS.items() if entry.setting.group)
 FIRST_PRESET = "quick"
 X = "X"  # how the choice of counts names the main matrix
 
@@ -69,7 +69,7 @@ def _settings_card(refs: Sequence[str], chosen: str) -> Component:
                     id=FILE, label="Data set", data=list(refs), value=chosen, searchable=True, allowDeselect=False
                 ),
                 html.Div([_data_select(name) for name in ("batch_key", "label_key", "layer")], className="field-row"),
-                _folded("More about the data", [_data_select(name) for name in MORE_DATA]),
+                _folded({DATA_SETTINGS[MORE_DATA[0]].setting.group: [_data_select(name) for name in MORE_DATA]}),
                 title="Data",
             ),
             card(
@@ -82,7 +82,7 @@ def _settings_card(refs: Sequence[str], chosen: str) -> Component:
                 ),
                 dmc.Text(preset.description, id="train-preset-text", size="sm", c="dimmed", mt=6),
                 html.Div([field(name, preset.values.get(name)) for name in MAIN], className="field-row"),
-                _folded("Advanced", [field(name, preset.values.get(name)) for name in ADVANCED]),
+                _folded(_fields_by_group(preset)),
                 title="Settings",
             ),
         ],
@@ -90,15 +90,24 @@ def _settings_card(refs: Sequence[str], chosen: str) -> Component:
     )
 
 
-def _folded(title: str, fields: list[Component]) -> Component:
-    """Fields that few need, behind a line to click."""
-    return dmc.Accordion(
+def _fields_by_group(preset: Preset) -> dict[str, list[Component]]:
+    """The fields beside the main ones, under their headings."""
+    found: dict[str, list[Component]] = {}
+    for name, entry in FORM_SETTINGS.items():
+        if entry.setting.group:
+            found.setdefault(entry.setting.group, []).append(field(name, preset.values.get(name)))
+    return found
+
+
+def _folded(groups: dict[str, list[Component]]) -> Component:
+    """Fields that few need, each group behind a line to click."""
+    items = [
         dmc.AccordionItem(
             [dmc.AccordionControl(title), dmc.AccordionPanel(html.Div(fields, className="field-row"))], value=title
-        ),
-        variant="separated",
-        mt="md",
-    )
+        )
+        for title, fields in groups.items()
+    ]
+    return dmc.Accordion(items, variant="separated", multiple=True, mt="md")
 
 
 def _data_select(name: str) -> Component:

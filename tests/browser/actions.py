@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scetm_core.config import PRESETS
+from scetm_core.presets import PRESETS
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 

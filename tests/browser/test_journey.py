@@ -58,7 +58,7 @@ def test_demo_data_train_cancel_resume_and_look(fresh_context: playwright.Browse
     page.get_by_label("Training steps").fill(str(N_STEPS))
     page.get_by_label("Minibatch size").fill("128")
     page.get_by_label("Number of topics").fill("12")
-    page.get_by_role("button", name="Advanced").click()
+    page.get_by_role("button", name="Checks and reports").click()
     page.get_by_label("Report interval").fill("5")
     page.get_by_label("Report interval").press("Tab")
     train = page.get_by_role("button", name="Train", exact=True)

@@ -16,8 +16,9 @@ from dash.development.base_component import Component
 
 from pages._shared import studio
 from pages._shared.studio import Studio
-from scetm_core.config import PRESETS, DataConfig, ModelConfig, RunConfig, TrainConfig
+from scetm_core.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from scetm_core.errors import ConfigError, DataError, RunError, ScetmError
+from scetm_core.presets import PRESETS
 from scetm_core.runs import Run, list_runs
 from scetm_core.settings import settings_of
 
@@ -93,14 +94,18 @@ def test_every_setting_has_a_field_with_its_label_and_meaning(form: ModuleType, 
 
 
 def test_rare_settings_are_folded_away(form: ModuleType, components_in: Parts) -> None:
-    panels = [node for node in components_in(form.layout(FILE)) if isinstance(node, dmc.AccordionPanel)]
-    data, rest = (
-        {node.id["name"] for node in components_in(panel) if isinstance(getattr(node, "id", None), dict)}
-        for panel in panels
-    )
-    declared = {e.name for c in (RunConfig, ModelConfig, TrainConfig) for e in settings_of(c) if e.setting.advanced}
-    assert rest == declared
-    assert data == {"extra_batch_keys", "numeric_keys", "modality", "memory"}
+    items = [node for node in components_in(form.layout(FILE)) if isinstance(node, dmc.AccordionItem)]
+    folded = {
+        item.value: {node.id["name"] for node in components_in(item) if isinstance(getattr(node, "id", None), dict)}
+        for item in items
+    }
+    declared: dict[str, set[str]] = {}
+    for config in (RunConfig, DataConfig, ModelConfig, TrainConfig):
+        for entry in settings_of(config):
+            if entry.setting.group:
+                declared.setdefault(entry.setting.group, set()).add(entry.name)
+    assert folded == declared
+    assert folded["More about the data"] == {"extra_batch_keys", "numeric_keys", "modality", "memory"}
 
 
 def test_the_file_of_the_url_is_chosen_and_an_unknown_one_is_said(
