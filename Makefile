@@ -48,6 +48,7 @@ check: $(VENV)/.installed-dev ## format, lint, types, tests
 
 bench: $(VENV)/.installed-dev ## benchmarks; each prints a table and writes a .csv and a .png to benchmarks/results
 	$(BIN)/python -m benchmarks.training
+	$(BIN)/python -m benchmarks.out_of_core
 	$(BIN)/python -m benchmarks.quality
 	$(BIN)/python -m benchmarks.start_up
 

@@ -245,7 +245,13 @@ def validate(
 def _expectation(config: RunConfig, report: CheckReport) -> Component:
     n_batches = max(1, len(report.batch_sizes))
     cost = estimate_cost(
-        report.n_cells, report.n_genes, report.n_nonzero, model=config.model, train=config.train, n_batches=n_batches
+        report.n_cells,
+        report.n_genes,
+        report.n_nonzero,
+        model=config.model,
+        train=config.train,
+        n_batches=n_batches,
+        on_disk=report.on_disk,
     )
     epochs = config.train.max_steps * min(config.train.minibatch_size, report.n_cells) / max(report.n_cells, 1)
     return dmc.Text(

@@ -36,6 +36,8 @@ class CheckReport:
         Of the cells looked at.
     batch_sizes, label_sizes
         Cells per value, the largest first; empty where no column is chosen.
+    on_disk
+        Whether the counts will be left in the file and read as training goes.
     memory_bytes, seconds
         Rough cost of training on this machine's CPU.
     """
@@ -52,6 +54,7 @@ class CheckReport:
     genes_per_cell: npt.NDArray[np.int64]
     batch_sizes: dict[str, int]
     label_sizes: dict[str, int]
+    on_disk: bool
     memory_bytes: int
     seconds: float
 
@@ -106,10 +109,12 @@ def check_dataset(
     with open_input(config) as source:
         scan = scan_counts(source.matrix, max_values=max_values)
         found = about.the_counts(source, scan)
+        memory = about.the_memory(source, config)
     batches, batch_findings = about.the_batches(source.obs, config.batch_key)
     labels, label_findings = about.the_labels(source.obs, config.label_key)
     found += [*about.the_size(scan), *about.the_names(source), *batch_findings, *label_findings]
-    found += about.the_covariates(source.obs, config)
+    found += [*about.the_covariates(source.obs, config), *memory]
+    on_disk = any(finding.level == "note" for finding in memory)
     n_nonzero = _projected_nonzero(source, scan)
     cost = estimate_cost(
         source.matrix.shape[0],
@@ -118,6 +123,7 @@ def check_dataset(
         model=model or ModelConfig(),
         train=train or TrainConfig(),
         n_batches=max(len(batches), 1),
+        on_disk=on_disk,
     )
     found.append(about.the_cost(cost))
     return CheckReport(
@@ -133,6 +139,7 @@ def check_dataset(
         genes_per_cell=scan.genes_per_cell,
         batch_sizes=batches,
         label_sizes=labels,
+        on_disk=on_disk,
         memory_bytes=cost.memory_bytes,
         seconds=cost.seconds,
     )

@@ -16,6 +16,7 @@ SECONDS_PER_LOGIT_AND_TOPIC = 1.0e-10  # forward and backward product with the t
 
 BYTES_PER_COUNT = 12  # value and position, with the working copy
 BYTES_PER_PARAMETER = 16  # float32 weight, gradient, two moments of Adam
+STREAMED_BYTES = 600_000_000  # buffers and sums, where counts stay on disk; a million cells took 1.8 GB in all
 LIBRARY_BYTES = 700_000_000  # torch, umap, scanpy
 MAX_LOGIT_BYTES = 256_000_000  # logits are worked through in pieces of at most this size
 
@@ -37,7 +38,14 @@ def n_parameters(n_genes: int, model: ModelConfig, *, n_batches: int = 1) -> int
 
 
 def estimate_cost(
-    n_cells: int, n_genes: int, n_nonzero: int, *, model: ModelConfig, train: TrainConfig, n_batches: int = 1
+    n_cells: int,
+    n_genes: int,
+    n_nonzero: int,
+    *,
+    model: ModelConfig,
+    train: TrainConfig,
+    n_batches: int = 1,
+    on_disk: bool = False,
 ) -> Cost:
     """Memory and time of training.
 
@@ -46,7 +54,7 @@ def estimate_cost(
     minibatch = min(train.minibatch_size, max(n_cells, 1))
     logits = minibatch * n_genes
     memory = (
-        BYTES_PER_COUNT * n_nonzero
+        (min(STREAMED_BYTES, BYTES_PER_COUNT * n_nonzero) if on_disk else BYTES_PER_COUNT * n_nonzero)
         + BYTES_PER_PARAMETER * n_parameters(n_genes, model, n_batches=n_batches)
         + min(3 * 4 * logits, MAX_LOGIT_BYTES)
         + LIBRARY_BYTES

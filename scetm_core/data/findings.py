@@ -17,6 +17,7 @@ from scetm_core.data.formats import OpenInput
 from scetm_core.data.names import ENSEMBL, count, renamed_message, share_matching, symbol_column, unique_names
 from scetm_core.data.read import counts_advice, left_out_messages, size_problem
 from scetm_core.data.scan import Scan
+from scetm_core.data.stream import stays_on_disk
 from scetm_core.errors import DataError
 
 _FEW_CELLS = 100
@@ -120,6 +121,16 @@ def the_batches(obs: pd.DataFrame, key: str | None) -> tuple[dict[str, int], lis
         message = f"Batches with fewer than {_SMALL_BATCH} cells: {small[:10]}; their intercepts will be unsure."
         found.append(Finding(level="warning", topic="Batches", message=message))
     return sizes, found
+
+
+def the_memory(source: OpenInput, config: DataConfig) -> list[Finding]:
+    """Whether counts that are to stay on disk can be read from there; nothing where they fit into memory."""
+    try:
+        stays = stays_on_disk(source.matrix, config.memory)
+    except DataError as error:
+        return [Finding(level="error", topic="Memory", message=str(error))]
+    message = "The counts stay on disk and are read in shuffled blocks as training goes."
+    return [Finding(level="note", topic="Memory", message=message)] if stays else []
 
 
 def the_covariates(obs: pd.DataFrame, config: DataConfig) -> list[Finding]:

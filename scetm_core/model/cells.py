@@ -233,8 +233,8 @@ def normalise(counts: sp.csr_matrix) -> sp.csr_matrix:
 
 
 def _over_totals(counts: sp.csr_matrix, totals: np.ndarray) -> sp.csr_matrix:
-    scale = np.repeat((1 / totals).astype(np.float32), np.diff(counts.indptr))
-    return sp.csr_matrix((counts.data * scale, counts.indices, counts.indptr), counts.shape)
+    per_value = np.repeat(totals, np.diff(counts.indptr))
+    return sp.csr_matrix(((counts.data / per_value).astype(np.float32), counts.indices, counts.indptr), counts.shape)
 
 
 def _batch_codes(obs: pd.DataFrame, batches: list[str], batch_key: str | None) -> np.ndarray:
