@@ -58,10 +58,11 @@ def read_checkpoint(folder: Path, *, names: str, device: torch.device) -> Checkp
         except (OSError, ValueError, KeyError) as error:
             problems.append(f"{path.name}: {error}")
             continue
-        if found != names:
+        wanted, stored = json.loads(names), json.loads(found)
+        if differing := [what for what, value in wanted.items() if stored.get(what) != value]:
             raise RunError(
-                f"{path} was trained on other genes or batches than the data now have. "
-                "Restore the input as it was, or start a new run."
+                f"{path} was trained on other {', '.join(differing)} than the input now has. "
+                "Restore the files as they were, or start a new run."
             )
         return Checkpoint(tensors, position)
     if problems:

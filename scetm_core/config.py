@@ -62,6 +62,16 @@ class DataConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.extra_batch_keys and not self.batch_key:
+            raise ConfigError(
+                "Further batch columns (extra_batch_keys) need a first one. Set Batch column (batch_key).",
+                field="extra_batch_keys",
+            )
+        if self.label_key in self.numeric_keys:
+            raise ConfigError(
+                f"{self.label_key!r} cannot be both Label column (label_key) and a numeric covariate (numeric_keys).",
+                field="numeric_keys",
+            )
         named = [self.batch_key, *self.extra_batch_keys, *self.numeric_keys]
         if twice := sorted({key for key in named if key and named.count(key) > 1}):
             raise ConfigError(
@@ -81,7 +91,7 @@ class ModelConfig(Config):
     n_emb: int = setting(
         400,
         "Embedding size",
-        "Dimensions shared by gene and topic embeddings (rho, alpha).",
+        "Dimensions shared by gene and topic embeddings (rho, alpha). Where rho is given, Learnt dimensions count.",
         ge=1,
         le=10_000,
         group="Genes and topics",
@@ -199,6 +209,16 @@ class ModelConfig(Config):
                 "Gene sets as rho (rho_gmt) and Gene embeddings from a file (rho_file) exclude each other. Pick one.",
                 field="rho_file",
             )
+        if self.train_rho and not self.rho_file:
+            raise ConfigError(
+                "Keep learning rho (train_rho) needs Gene embeddings from a file (rho_file).", field="train_rho"
+            )
+        if self.n_free_emb and not (self.rho_gmt or self.rho_file):
+            raise ConfigError(
+                "Learnt dimensions (n_free_emb) stand beside given ones. Set rho_gmt or rho_file, or use Embedding "
+                "size (n_emb).",
+                field="n_free_emb",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,7 +263,8 @@ class TrainConfig(Config):
     mmd_weight: float = setting(
         0.0,
         "Batch mixing",
-        "Weight of the distance (MMD) between the batches' cells in topic space. 2 mixes firmly; 0 as published.",
+        "Weight of the distance (MMD) between the cells of the Batch column in topic space. 2 mixes firmly; 0 as "
+        "published.",
         ge=0,
         le=1000,
         group="Batch effects",
@@ -251,7 +272,7 @@ class TrainConfig(Config):
     adversary_weight: float = setting(
         0.0,
         "Adversary",
-        "Weight of a discriminator that guesses the batch, and that the encoder learns to fool (scETM + adv).",
+        "Weight of a discriminator that guesses the Batch column, and that the encoder learns to fool (scETM + adv).",
         ge=0,
         le=1000,
         group="Batch effects",
@@ -320,10 +341,19 @@ class TrainConfig(Config):
         group="Checks and reports",
     )
     seed: int = setting(0, "Seed", "Same seed, same settings, same device: same result.", ge=0, le=2**31 - 1)
+    min_depth: float = setting(
+        1.0,
+        "Thinning",
+        "In training the encoder sees each cell thinned at random to between this share of its counts and all, so that "
+        "depth does not place a cell. 1: never, as published.",
+        gt=0,
+        le=1,
+        group="Encoder and likelihood",
+    )
     precision: str = setting(
         "full",
         "Precision",
-        "'mixed': the large products in bfloat16 where the processor is fast at it, sums in float32. 'full': float32.",
+        "'mixed': on a processor that is fast at it the large products in bfloat16, sums in float32. 'full': float32.",
         choices=("mixed", "full"),
         group="Optimiser",
     )

@@ -14,12 +14,11 @@ import numpy as np
 
 from scetm_core import keys
 from scetm_core.errors import DataError
-from scetm_core.metrics.stability import neighbour_stability
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Finding", "judge", "neighbour_stability"]
+__all__ = ["Finding", "judge"]
 
 IDLE_CELLS = 2
 """A topic that no more cells give over an even share (1 / n_topics) is idle: what two cells share is no programme."""
@@ -55,8 +54,6 @@ MANY_CLIPPED = 0.5
 """Share of late reports with a clipped gradient. Seen: none in healthy trainings, all where training diverged."""
 FEWEST_REPORTS = 6
 """Late reports needed to speak of swings or clipping."""
-MANY_ROLLBACKS = 3
-"""Losses that were not finite from which the rate is to blame rather than an unlucky minibatch."""
 NAMED = 5
 """Topics, or groups of them, named in one message."""
 
@@ -282,12 +279,8 @@ def find_rollbacks(n_rollbacks: int) -> list[Finding]:
     """A learning rate that was lowered because the loss was not finite."""
     if n_rollbacks < 1:
         return []
-    times = "once" if n_rollbacks == 1 else f"{n_rollbacks} times"
-    message = f"The loss was not finite {times}; training went back to an earlier step and on at a lower learning rate."
-    if n_rollbacks < MANY_ROLLBACKS:
-        return [Finding(level="info", topic="rollbacks", message=message, advice="The result can be used.")]
-    advice = "Lower Learning rate (learning_rate), and check that the counts are raw counts."
-    return [Finding(level="warning", topic="rollbacks", message=message, advice=advice)]
+    message = "The loss was not finite once; training went back to an earlier step and on at a lower learning rate."
+    return [Finding(level="info", topic="rollbacks", message=message, advice="The result can be used.")]
 
 
 def find_unfinished(curve: pd.DataFrame, *, minibatch_size: int) -> list[Finding]:

@@ -11,9 +11,11 @@ encoder at odds with a discriminator (adversary); all are off in the published s
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,14 +84,21 @@ class Trainer:
 
     def __init__(self, model: ScETM, cells: Cells, config: TrainConfig) -> None:
         self.model, self.config = model, config
+        _say_what_has_no_effect(model, config)
         train_rows, test_rows = split_cells(len(cells), config.test_fraction, seed=config.seed)
         self.train, self.test = cells.subset(train_rows), cells.subset(test_rows)
+        if config.early_stop and not len(test_rows):
+            raise DataError(
+                f"A held-out share of {config.test_fraction:g} of {len(cells)} cells leaves no cell to stop by. Raise "
+                "Held-out share (test_fraction), or turn off Stop on a plateau (early_stop)."
+            )
         self.steps_per_epoch = math.ceil(len(self.train) / config.minibatch_size)
         self.optimizer = _optimizer(model, config)
         self.adversary: Adversary | None = None
         if config.adversary_weight > 0 and len(model.batches) > 1:
             self.adversary = Adversary(model.config.n_topics, len(model.batches), seed=config.seed, device=model.device)
-        self.low_precision = config.precision == "mixed" and model.device.type == "cpu" and has_fast_bfloat16()
+        self.low_precision = _uses_low_precision(model, config)
+        self.block_size: int | None = getattr(cells.counts, "block_size", None)  # of the order of cells
         self.generator = torch.Generator(device=model.device)
         self.reference: Reference | None = None
         self.loader: Loader | None = None
@@ -132,7 +141,7 @@ class Trainer:
             started = time.perf_counter()
             n_cells, sums = self.train_to_report()
             nll, kl, grad_norm = (sums / (self.step - first)).tolist()
-            if all(math.isfinite(value) for value in (nll, kl, grad_norm)):
+            if all(math.isfinite(value) for value in (nll, kl, grad_norm)) and self._is_finite():
                 break
             self._roll_back(first, f"NLL {nll:g}, KL {kl:g}, gradient norm {grad_norm:g}")
         elapsed = time.perf_counter() - started
@@ -167,6 +176,8 @@ class Trainer:
                 device=self.model.device,
                 first_step=self.step,
                 n_steps=self.config.max_steps - self.step,
+                block_size=self.block_size,
+                min_depth=self.config.min_depth,
             )
         self.model.train()
         while self.step < last:
@@ -206,12 +217,17 @@ class Trainer:
             return pull
         rows = torch.from_numpy(places).to(batch.device)
         if config.anchor_weight > 0:
-            spread = self.reference.delta.var(correction=0).clamp(min=1e-6)
-            pull = pull + config.anchor_weight * (elbo.mu - self.reference.delta[rows]).square().mean() / spread
+            distance = (elbo.mu - self.reference.delta[rows]).square().mean() / self._reference_spread
+            pull = pull + config.anchor_weight * distance
         if self._mixes_batches:
             weights = self.reference.ratio[:, self.reference.cluster[rows]].T  # (n_cells, n_batches)
             pull = pull + config.mmd_weight * batch_discrepancy(elbo.mu, batch, weights)
         return pull
+
+    @functools.cached_property
+    def _reference_spread(self) -> Tensor:
+        assert self.reference is not None
+        return self.reference.delta.var(correction=0).clamp(min=1e-6)
 
     def _learning_rate(self, step: int) -> float:
         config = self.config
@@ -243,19 +259,26 @@ class Trainer:
 
     # ---- going back, stopping and going on ----------------------------------------------------------------------
 
+    def _parts(self) -> Iterator[tuple[str, torch.nn.Module, torch.optim.Optimizer]]:
+        """What is trained, with the prefix of its names in a checkpoint."""
+        yield "", self.model, self.optimizer
+        if self.adversary is not None:
+            yield "adversary.", self.adversary.discriminator, self.adversary.optimizer
+
     def _tensors(self) -> dict[str, Tensor]:
         """All that training changes, by name: the tensors themselves."""
-        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        modules: list[tuple[str, torch.nn.Module, torch.optim.Optimizer]] = [("", self.model, self.optimizer)]
-        if self.adversary is not None:
-            found = self.adversary.discriminator.state_dict()
-            tensors |= {f"adversary.{name}": value for name, value in found.items()}
-            modules.append(("adversary.", self.adversary.discriminator, self.adversary.optimizer))
-        for prefix, module, optimizer in modules:
+        tensors: dict[str, Tensor] = {}
+        for prefix, module, optimizer in self._parts():
+            tensors |= {f"{prefix}model.{name}": value for name, value in module.state_dict().items()}
             for name, parameter in module.named_parameters():
                 for slot, value in optimizer.state[parameter].items():
                     tensors[f"{prefix}optimizer.{slot}.{name}"] = value
         return tensors
+
+    def _is_finite(self) -> bool:
+        """Whether every weight is a number after the last update."""
+        sums = torch.stack([parameter.detach().sum() for parameter in self.model.parameters()])
+        return bool(sums.isfinite().all())
 
     def _keep(self) -> None:
         """Remember this state as one to come back to."""
@@ -291,6 +314,7 @@ class Trainer:
             "step": self.step,
             **{name: value if math.isfinite(value) else None for name, value in finite.items()},
             "checks_without_progress": self.checks_without_progress,
+            "block_size": self.block_size,
             "rollbacks": self.rollbacks,
             "rate_scale": self.rate_scale,
             "seconds": self.seconds,
@@ -305,22 +329,17 @@ class Trainer:
             self.reference = Reference(*(tensors[f"reference.{name}"] for name in Reference._fields))
         if "watched" in tensors:
             self.watched = tensors["watched"].cpu().numpy()
-        self.step, self.seconds = position["step"], position["seconds"]
+        self.step, self.seconds, self.block_size = position["step"], position["seconds"], position["block_size"]
         self.rollbacks, self.rate_scale = position["rollbacks"], position["rate_scale"]
         self.checks_without_progress = position["checks_without_progress"]
         self.best_test_nll = math.inf if position["best_test_nll"] is None else position["best_test_nll"]
         self.stability = math.nan if position["stability"] is None else position["stability"]
 
     def _load(self, tensors: dict[str, Tensor]) -> None:
-        pairs: list[tuple[str, torch.nn.Module, torch.optim.Optimizer]] = [("model.", self.model, self.optimizer)]
-        if self.adversary is not None:
-            pairs.append(("adversary.", self.adversary.discriminator, self.adversary.optimizer))
-        for prefix, module, optimizer in pairs:
-            names = module.state_dict().keys()
-            module.load_state_dict({name: tensors[f"{prefix}{name}"] for name in names})
-            home = "optimizer." if prefix == "model." else f"{prefix}optimizer."
+        for prefix, module, optimizer in self._parts():
+            module.load_state_dict({name: tensors[f"{prefix}model.{name}"] for name in module.state_dict()})
             for name, parameter in module.named_parameters():
-                slots = {slot: f"{home}{slot}.{name}" for slot in ("step", "exp_avg", "exp_avg_sq")}
+                slots = {slot: f"{prefix}optimizer.{slot}.{name}" for slot in ("step", "exp_avg", "exp_avg_sq")}
                 optimizer.state[parameter] = {
                     slot: tensors[key].clone() for slot, key in slots.items() if key in tensors
                 }
@@ -328,7 +347,8 @@ class Trainer:
 
 def _optimizer(model: ScETM, config: TrainConfig) -> torch.optim.Optimizer:
     """AdamW with decay of the embeddings only, hence Adam without; each group's `rate` is its share of the rate."""
-    first = [model.input_weight, model.input_bias]
+    inputs = (model.input_weight, model.input_bias, model.batch_input, model.feature_weight)
+    first = [parameter for parameter in inputs if parameter is not None]
     embeddings = [model.alpha, *model.gene_embedding.parameters()]
     special = {id(parameter) for parameter in (*first, *embeddings)}
     rest = [parameter for parameter in model.parameters() if id(parameter) not in special]
@@ -368,6 +388,19 @@ def _clip_gradients(model: ScETM, max_norm: float) -> Tensor:
     if norm.device.type != "cpu" or norm > max_norm:  # where looking costs nothing, needless work is spared
         torch.nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
     return norm
+
+
+def _uses_low_precision(model: ScETM, config: TrainConfig) -> bool:
+    has_use = model.device.type == "cpu" and has_fast_bfloat16() and not model.config.normalise_beta
+    return config.precision == "mixed" and has_use
+
+
+def _say_what_has_no_effect(model: ScETM, config: TrainConfig) -> None:
+    """Log settings that these data, or this computer, leave without effect."""
+    if config.precision == "mixed" and not _uses_low_precision(model, config):
+        log.info("Precision 'mixed' has no use here (a GPU, a processor without fast bfloat16, or topics normalised).")
+    if len(model.batches) < 2 and (config.mmd_weight > 0 or config.adversary_weight > 0):
+        log.info("There is one batch only: Batch mixing and Adversary have nothing to do.")
 
 
 def _mix(seed: int, step: int) -> int:

@@ -173,9 +173,10 @@ def _train(run: Run, report: Reporter, data: CellData) -> ScETM:
     config = run.config
     device = resolve_device(config.train.device)
     model = build_model(data, config, device=device)
-    if run.has_vocab and any(run.vocab()[what] != model.names()[what] for what in ("genes", "batches")):
+    known = run.vocab() if run.has_vocab else {}
+    if differing := [what for what, value in model.names().items() if what in known and known[what] != value]:
         raise RunError(
-            f"{config.data.path} has other genes or batches than when this run began. "
+            f"{config.data.path} has other {', '.join(differing)} than when this run began. "
             "Restore the file as it was, or start a new run."
         )
     run.write_vocab(model.names())

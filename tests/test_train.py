@@ -23,7 +23,6 @@ from scetm_core.infer import infer
 from scetm_core.model import ScETM
 from scetm_core.model.cells import Minibatch, normalise, prepare_cells
 from scetm_core.model.loader import minibatch_rows
-from scetm_core.model.sparse import SparseRows
 from scetm_core.settings import settings_of
 from scetm_core.train import fit
 from scetm_core.trainer import Record, split_cells
@@ -508,12 +507,14 @@ def test_published_settings_are_adam_on_the_published_loss(
     planted: ad.AnnData, model_for: ModelFor, train_config: Callable[..., TrainConfig]
 ) -> None:
     """Three steps written out: softmax likelihood, KL, Adam's moments, exponential decay."""
-    model, twin = (model_for(planted, lambda_init="normal", dropout=0.0) for _ in range(2))
+    model, twin = (model_for(planted, lambda_init="normal", dropout=0.0, seed=1) for _ in range(2))
     config = train_config(max_steps=3)
     curve(model, planted, config)
 
     rows, _ = split_cells(planted.n_obs, config.test_fraction, seed=config.seed)
-    fractions = planted.X.toarray() / planted.X.toarray().sum(axis=1, keepdims=True)
+    cells = prepare_cells(planted, twin, batch_key="batch")
+    counts = planted.X.toarray().astype(np.float64)
+    fractions = counts / counts.sum(axis=1, keepdims=True)
     batch = torch.from_numpy((planted.obs["batch"] == "b1").to_numpy().astype(int))
     moments = {name: (torch.zeros_like(value), torch.zeros_like(value)) for name, value in twin.named_parameters()}
     twin.train()
@@ -523,7 +524,7 @@ def test_published_settings_are_adam_on_the_published_loss(
         noise = torch.empty(len(chosen), 4).normal_(
             generator=torch.Generator().manual_seed(trainer._mix(config.seed, step))
         )
-        mu, log_sigma = twin.encode(Minibatch.of(SparseRows.from_scipy(sp.csr_matrix(y.numpy()))))
+        mu, log_sigma = twin.encode(cells.load(chosen).to(twin.device))
         logits = (mu + log_sigma.exp() * noise).softmax(dim=1) @ twin.alpha @ twin.rho.T + twin.lambda_[batch[chosen]]
         kl = 0.5 * (mu**2 + (2 * log_sigma).exp() - 1 - 2 * log_sigma).sum(dim=1).mean()
         loss = -(y * logits.log_softmax(dim=1)).sum(dim=1).mean() + 1e-7 * min(1, step) * kl

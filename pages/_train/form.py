@@ -13,7 +13,16 @@ from dash.development.base_component import Component
 
 from pages._shared import ids, studio
 from pages._shared.parts import card, duration, empty_state, link_button, notice
-from pages._train.fields import FORM_SETTINGS, INPUT_ORDER, build_config, field, field_id, read_fields, values_for
+from pages._train.fields import (
+    FILE_SETTINGS,
+    FORM_SETTINGS,
+    INPUT_ORDER,
+    build_config,
+    field,
+    field_id,
+    read_fields,
+    values_for,
+)
 from scetm_core.config import DataConfig, RunConfig
 from scetm_core.data.checks import CheckReport, check_dataset
 from scetm_core.data.describe import describe_dataset
@@ -177,12 +186,13 @@ def offer_choices(ref: str) -> tuple[Any, ...]:
 def apply_preset(
     preset: str, ids_: list[dict[str, str]], values: list[Any], switches: list[dict[str, str]]
 ) -> tuple[list[Any], list[Any], str]:
-    """Fill the fields from a preset; the run's name stays."""
+    """Fill the fields from a preset; the run's name and its files stay."""
     chosen = PRESETS[preset]
     names = [entry["name"] for entry in ids_]
     filled = values_for(chosen.values, names)
-    if "name" in names:
-        filled[names.index("name")] = values[names.index("name")]
+    for name in ("name", *FILE_SETTINGS):  # belong to the data, not to a preset
+        if name in names:
+            filled[names.index(name)] = values[names.index(name)]
     return filled, values_for(chosen.values, [entry["name"] for entry in switches]), chosen.description
 
 

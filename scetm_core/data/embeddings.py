@@ -10,7 +10,7 @@ import pandas as pd
 
 from scetm_core import keys
 from scetm_core.data.formats import open_store, readable
-from scetm_core.data.stored import AnnDataStore
+from scetm_core.data.stored import AnnDataStore, node_of
 from scetm_core.errors import DataError
 
 READABLE = ".csv or .tsv (genes in the first column), .npz (arrays 'genes' and 'rho'), .h5ad (varm)"
@@ -58,10 +58,10 @@ def _of_h5ad(path: Path) -> pd.DataFrame:
 
     with open_store(path) as root:
         store = AnnDataStore(root)
-        slots = list(root["varm"]) if "varm" in root else []
+        slots = list(node_of(root, "varm")) if "varm" in root else []
         if keys.RHO not in slots and len(slots) != 1:
             raise DataError(f"varm needs a slot {keys.RHO!r} with the gene embeddings; found: {slots}.")
-        values = read_elem(root["varm"][keys.RHO if keys.RHO in slots else slots[0]])
+        values = read_elem(node_of(root["varm"], keys.RHO if keys.RHO in slots else slots[0]))
         return _table(store.var("X").index, values)
 
 

@@ -15,7 +15,7 @@ SECONDS_PER_LOGIT = 3.1e-9  # a minibatch's cells x genes: exp, sums
 SECONDS_PER_LOGIT_AND_TOPIC = 1.0e-10  # forward and backward product with the topics
 
 BYTES_PER_COUNT = 12  # value and position, with the working copy
-BYTES_PER_PARAMETER = 16  # float32 weight, gradient, two moments of Adam
+BYTES_PER_PARAMETER = 28  # float32 weight, gradient, two moments of Adam, and the copy to go back to
 STREAMED_BYTES = 600_000_000  # buffers and sums, where counts stay on disk; a million cells took 1.8 GB in all
 LIBRARY_BYTES = 700_000_000  # torch, umap, scanpy
 MAX_LOGIT_BYTES = 256_000_000  # logits are worked through in pieces of at most this size
@@ -57,6 +57,9 @@ def estimate_cost(
         (min(STREAMED_BYTES, BYTES_PER_COUNT * n_nonzero) if on_disk else BYTES_PER_COUNT * n_nonzero)
         + BYTES_PER_PARAMETER * n_parameters(n_genes, model, n_batches=n_batches)
         + min(3 * 4 * logits, MAX_LOGIT_BYTES)
+        + (8 * n_cells * model.n_topics if model.start == "data" else 0)  # the reference, and what it is made from
+        + (32 * minibatch**2 if train.mmd_weight > 0 and n_batches > 1 else 0)  # kernels between cells
+        + 32 * n_batches * n_genes  # sums of the genes
         + LIBRARY_BYTES
     )
     cores = min(os.cpu_count() or REFERENCE_CORES, MAX_USEFUL_CORES)

@@ -146,7 +146,8 @@ def open_input(config: DataConfig) -> Iterator[OpenInput]:
         elif kind == "mtx":
             yield _fitting(_of_tenx(path, tenx.read_tenx_mtx(path if path.is_dir() else path.parent), config))
         else:
-            chosen = [key for key in (config.batch_key, config.label_key) if key]
+            named = (config.batch_key, config.label_key, *config.extra_batch_keys, *config.numeric_keys)
+            chosen = [key for key in named if key]
             yield _fitting(_of_tenx(path, table.read_table(path, obs_columns=chosen), config))
 
 

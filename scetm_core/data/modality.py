@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from scetm_core.data.formats import open_store, readable
+from scetm_core.data.formats import kind_of, open_store, readable
 from scetm_core.data.matrix import ValueTally, ignore_values, tidy
 from scetm_core.data.names import unique_names
 from scetm_core.data.stored import MODALITIES, AnnDataStore, node_of
@@ -40,15 +40,20 @@ def read_modality(path: Path, name: str, cells: Sequence[str]) -> tuple[Csr, lis
     DataError
         If there is no such modality, or it holds no counts.
     """
+    if kind_of(path) not in ("hdf5", "zarr"):
+        raise DataError(
+            f"{path.name} cannot hold a second modality. Put its counts into a slot of obsm of an .h5ad, or take a "
+            "MuData file (.h5mu)."
+        )
     with readable(path), open_store(path) as root:
-        if MODALITIES in root and name in root[MODALITIES]:
-            store = AnnDataStore(root[MODALITIES][name])
+        if MODALITIES in root and name in node_of(root, MODALITIES):
+            store = AnnDataStore(node_of(root[MODALITIES], name))
             counts, names = store.matrix("X").to_csr(ignore_values), list(store.var("X").index.astype(str))
             rows = pd.Index(store.obs().index.astype(str)).get_indexer(list(cells))
             counts = _rows_of(counts, rows)
             n_missing = int((rows < 0).sum())
         else:
-            counts, names = _of_obsm(root, name)
+            counts, names = _of_obsm(AnnDataStore(root), name)
             n_missing = 0
     if counts.shape[0] != len(cells):
         raise DataError(f"{name!r} has {counts.shape[0]:,} rows for {len(cells):,} cells. The file is damaged.")
@@ -64,14 +69,12 @@ def read_modality(path: Path, name: str, cells: Sequence[str]) -> tuple[Csr, lis
     return tidy(sp.csr_matrix(counts, dtype=np.float32)), unique_names(pd.Index(names))[0], said
 
 
-def _of_obsm(root: Any, name: str) -> tuple[Csr, list[str]]:
+def _of_obsm(store: AnnDataStore, name: str) -> tuple[Csr, list[str]]:
     from anndata.io import read_elem
 
-    slots = list(root["obsm"]) if "obsm" in root else []
-    if name not in slots:
-        found = [*slots, *root.get(MODALITIES, [])]
-        raise DataError(f"There is no second modality {name!r}. Pick a slot of obsm with counts; found: {found}.")
-    values = read_elem(node_of(root["obsm"], name))
+    if name not in store.obsm():
+        raise DataError(f"There is no second modality {name!r}. Pick one with counts; found: {store.modalities()}.")
+    values = read_elem(node_of(node_of(store.root, "obsm"), name))
     if isinstance(values, pd.DataFrame):
         return sp.csr_matrix(values.to_numpy(dtype=np.float32)), [str(column) for column in values.columns]
     counts = sp.csr_matrix(values)

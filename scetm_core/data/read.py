@@ -61,6 +61,7 @@ def load_dataset(config: DataConfig) -> ad.AnnData | StoredDataset:
     messages += left_out_messages(cells, genes)
     obs.index, var = pd.Index(cell_names, dtype=object), source.var.set_axis(pd.Index(gene_names, dtype=object))
     obs, var = obs[cells], var[genes]
+    obs = obs.assign(**{key: columns.as_numbers(obs[key]) for key in config.numeric_keys})
     if len(obs) < 2:
         raise DataError(
             f"{source.path.name} has one cell with counts; scETM needs at least 2 cells, better some hundreds."
@@ -81,14 +82,14 @@ def load_dataset(config: DataConfig) -> ad.AnnData | StoredDataset:
 
 
 def _cell_table(source: OpenInput, config: DataConfig) -> pd.DataFrame:
-    """Columns of obs, those that are named in the settings as categories of text or as numbers."""
+    """Columns of obs, the batches and the label as categories of text."""
     obs = source.obs.copy()
     named = [(config.batch_key, "batch"), *((key, "batch") for key in config.extra_batch_keys)]
     for key, what in (*named, (config.label_key, "label")):
         if key:
             obs[key] = columns.as_categories(columns.find_column(obs, key, what=what))
     for key in config.numeric_keys:
-        obs[key] = columns.as_numbers(columns.find_column(obs, key, what="numeric covariate"))
+        columns.find_column(obs, key, what="numeric covariate")
     return obs
 
 

@@ -36,7 +36,7 @@ class AnnDataStore:
 
     def __init__(self, root: Any) -> None:
         self.whole = root if MODALITIES in root else None
-        self.root = node_of(root[MODALITIES], _main_modality(list(root[MODALITIES]))) if MODALITIES in root else root
+        self.root = _main_of(root) if MODALITIES in root else root
         if "obs" not in self.root or "var" not in self.root:
             raise DataError(f"It holds no AnnData: obs or var is missing; found: {sorted(self.root.keys())}.")
 
@@ -158,6 +158,12 @@ def _stored_matrix(node: Any) -> StoredMatrix:
     return StoredMatrix(
         layout=layout, shape=shape, data=node["data"], indices=node["indices"], indptr=np.asarray(node["indptr"][:])
     )
+
+
+def _main_of(root: Any) -> Any:
+    """The AnnData of a MuData file that holds the genes."""
+    modalities = node_of(root, MODALITIES)
+    return node_of(modalities, _main_modality(list(modalities)))
 
 
 def _main_modality(names: list[str]) -> str:

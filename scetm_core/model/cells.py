@@ -67,18 +67,12 @@ class Minibatch(NamedTuple):
     """Some cells as the model takes them, on its device."""
 
     cells: SparseRows  # normalised counts (n_cells, n_genes), rows sum to 1
+    seen: SparseRows  # the same as the encoder sees it: thinned in training, if so wanted
     batch: Tensor  # (n_cells,): row of lambda
     factors: Tensor  # (n_cells, n_columns): codes of the further batch columns
     numbers: Tensor  # (n_cells, n_columns): numeric covariates, standardised
     depth: Tensor  # (n_cells,): total counts over the mean of all cells
     features: SparseRows | None  # normalised counts of the second modality (n_cells, n_features)
-
-    @classmethod
-    def of(cls, cells: SparseRows, batch: Tensor | None = None) -> Minibatch:
-        """Cells of which nothing else is known than their batch, or not even that."""
-        none = cells.matrix.values().new_zeros(cells.n_cells, 0)
-        codes = torch.zeros(cells.n_cells, dtype=torch.long, device=cells.device) if batch is None else batch
-        return cls(cells, codes, none.long(), none, none.new_ones(cells.n_cells), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,11 +83,34 @@ class LoadedCells:
     batch: np.ndarray  # (n_cells,), int64
     factors: np.ndarray  # (n_cells, n_columns), int64
     numbers: np.ndarray  # (n_cells, n_columns), float32
-    depth: np.ndarray  # (n_cells,), float32
+    totals: np.ndarray  # (n_cells,), total counts
+    depth: np.ndarray  # (n_cells,), float32: total counts over the mean of all cells
     features: sp.csr_matrix | None  # (n_cells, n_features), rows sum to 1
+    seen: sp.csr_matrix | None = None  # what the encoder sees, where that is not `fractions`
 
     def __len__(self) -> int:
         return len(self.batch)
+
+    def take(self, rows: np.ndarray) -> LoadedCells:
+        """Some of these cells."""
+        parts = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
+        return dataclasses.replace(self, **{name: part[rows] for name, part in parts.items() if part is not None})
+
+    def thinned(self, min_depth: float, *, rng: np.random.Generator) -> LoadedCells:
+        """The same cells, of which the encoder sees a random part of the counts, as if they were sequenced less.
+
+        Each count is kept with a chance that is drawn for the cell between `min_depth` and 1.
+        """
+        chance = rng.uniform(min_depth, 1.0, len(self))
+        lengths = np.diff(self.fractions.indptr)
+        counts = np.rint(self.fractions.data * np.repeat(self.totals, lengths)).astype(np.int64)
+        kept = _binomial(counts, np.repeat(chance, lengths), rng=rng)
+        shares = (kept / np.repeat(chance * self.totals, lengths)).astype(np.float32)
+        is_there = kept > 0
+        starts = np.concatenate([[0], np.cumsum(is_there)])[self.fractions.indptr].astype(self.fractions.indptr.dtype)
+        parts = (shares[is_there], self.fractions.indices[is_there], starts)
+        seen = sp.csr_matrix(parts, self.fractions.shape)
+        return dataclasses.replace(self, seen=seen)
 
     def to(self, device: torch.device) -> Minibatch:
         """As the model wants them."""
@@ -101,8 +118,10 @@ class LoadedCells:
         def tensor(array: np.ndarray) -> Tensor:
             return torch.from_numpy(array).to(device, non_blocking=True)
 
+        cells = SparseRows.from_scipy(self.fractions, device=device)
         return Minibatch(
-            cells=SparseRows.from_scipy(self.fractions, device=device),
+            cells=cells,
+            seen=cells if self.seen is None else SparseRows.from_scipy(self.seen, device=device),
             batch=tensor(self.batch),
             factors=tensor(self.factors),
             numbers=tensor(self.numbers),
@@ -143,6 +162,7 @@ class Cells:
             batch=self.batch[rows],
             factors=self.factors[rows],
             numbers=self.numbers[rows],
+            totals=self.totals[rows],
             depth=(self.totals[rows] / self.totals.mean()).astype(np.float32),
             features=None if self.features is None else self.features[rows],
         )
@@ -177,7 +197,7 @@ def prepare_cells(data: CellData, model: ScETM, *, batch_key: str | None) -> Cel
 
 
 def cells_to_embed(data: CellData, model: ScETM, *, batch_key: str | None = None) -> Cells:
-    """Cells for the encoder alone, which needs no covariates, and of a batch only whether it is one it knows.
+    """Cells for the encoder alone, which needs no covariates; a batch it does not know, or none, is -1.
 
     Raises
     ------
@@ -192,7 +212,8 @@ def cells_to_embed(data: CellData, model: ScETM, *, batch_key: str | None = None
     counts = as_counts(data.X)
     n_cells = counts.shape[0]
     names = pd.Index(model.batches)
-    batch = np.full(n_cells, -1) if batch_key is None else names.get_indexer(pd.Index(data.obs[batch_key].astype(str)))
+    is_known = batch_key is not None and batch_key in data.obs
+    batch = np.full(n_cells, -1) if not is_known else names.get_indexer(pd.Index(data.obs[batch_key].astype(str)))
     return Cells(
         counts=counts,
         rows=np.arange(n_cells),
@@ -235,6 +256,14 @@ def normalise(counts: sp.csr_matrix) -> sp.csr_matrix:
 def _over_totals(counts: sp.csr_matrix, totals: np.ndarray) -> sp.csr_matrix:
     per_value = np.repeat(totals, np.diff(counts.indptr))
     return sp.csr_matrix(((counts.data / per_value).astype(np.float32), counts.indices, counts.indptr), counts.shape)
+
+
+def _binomial(counts: np.ndarray, chance: np.ndarray, *, rng: np.random.Generator) -> np.ndarray:
+    """How many of each count are kept, each with its chance; most counts are 1, which takes one comparison."""
+    kept = (rng.random(len(counts), dtype=np.float32) < chance).astype(np.int64)
+    more = np.flatnonzero(counts > 1)
+    kept[more] = rng.binomial(counts[more], chance[more])
+    return kept
 
 
 def _batch_codes(obs: pd.DataFrame, batches: list[str], batch_key: str | None) -> np.ndarray:
@@ -281,7 +310,8 @@ def _features(data: CellData, model: ScETM) -> sp.csr_matrix | None:
 def number_scale(values: pd.Series) -> tuple[float, float]:
     """Mean and standard deviation that a numeric covariate is standardised by; a constant one is left at 0."""
     numbers = values.to_numpy(dtype=np.float64)
-    return float(numbers.mean()), float(numbers.std() or 1.0)
+    mean, spread = float(numbers.mean()), float(numbers.std())
+    return mean, spread if spread > 1e-9 * abs(mean) else 1.0
 
 
 def row_chunks(n_cells: int, size: int) -> Iterator[np.ndarray]:

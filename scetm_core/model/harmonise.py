@@ -185,15 +185,11 @@ def _shift(points: np.ndarray, weights: np.ndarray, is_in: np.ndarray, members: 
 
     (n_clusters, n_batches, n_dimensions); `members` are the cells of each batch.
     """
-    own = np.arange(1, len(members) + 1)
-    found = weights.T @ is_in  # (n_clusters, n_batches)
+    found = (weights.T @ is_in).astype(np.float64)  # (n_clusters, n_batches)
     sums = np.stack([weights[rows].T @ points[rows] for rows in members], axis=1)  # (n_clusters, n_batches, n_dims)
-    design = np.zeros((len(found), len(members) + 1, len(members) + 1))
-    design[:, 0, 0] = found.sum(axis=1) + 1e-6
-    design[:, 0, 1:] = design[:, 1:, 0] = found
-    design[:, own, own] = found + RIDGE
-    target = np.concatenate([sums.sum(axis=1, keepdims=True), sums], axis=1)  # the common mean first
-    return np.asarray(np.linalg.solve(design, target)[:, 1:], dtype=np.float32)
+    pull = RIDGE / (found + RIDGE)  # the normal equations solved for the shifts, then for the common mean
+    common = (pull[..., None] * sums).sum(axis=1) / ((pull * found).sum(axis=1) + 1e-6)[:, None]
+    return np.asarray((sums - found[..., None] * common[:, None]) / (found[..., None] + RIDGE), dtype=np.float32)
 
 
 def _own_shifts(weights: np.ndarray, shift: np.ndarray, members: list[np.ndarray]) -> np.ndarray:

@@ -86,7 +86,7 @@ class Loader:
     Parameters
     ----------
     cells
-        Training cells. Where their counts have a `block_size`, they are read in buffers.
+        Training cells.
     minibatch_size
         At most so many cells a step.
     seed
@@ -95,6 +95,10 @@ class Loader:
         Where minibatches go.
     first_step, n_steps
         The steps to prepare.
+    block_size
+        Of the order of cells, see `minibatch_rows`; where the counts are on disk, buffers of blocks are read.
+    min_depth
+        Least share of its counts that the encoder sees of a cell, see `LoadedCells.thinned`.
     n_threads
         That prepare minibatches; one more reads, where counts are on disk.
     """
@@ -108,14 +112,17 @@ class Loader:
         device: torch.device,
         first_step: int,
         n_steps: int,
+        block_size: int | None = None,
+        min_depth: float = 1.0,
         n_threads: int = 1,
     ) -> None:
         self._cells, self._size, self._seed, self._device = cells, minibatch_size, seed, device
-        self._block_size: int | None = getattr(cells.counts, "block_size", None)
+        self._block_size, self._min_depth = block_size, min_depth
         self._preparers = ThreadPoolExecutor(n_threads, thread_name_prefix=PREPARING)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix=READING)
         steps = range(first_step, first_step + n_steps)
-        found = self._from_memory(steps) if self._block_size is None else self._from_disk(steps)
+        in_buffers = block_size is not None and hasattr(cells.counts, "block_size")
+        found = self._from_disk(steps) if in_buffers else self._from_memory(steps)
         self._minibatches = _ahead(self._preparers, found, MINIBATCHES_AHEAD + n_threads - 1)
 
     def __iter__(self) -> Self:
@@ -152,16 +159,14 @@ class Loader:
 
     def _prepare(self, step: int) -> tuple[np.ndarray, Minibatch]:
         places = self._rows(step)
-        return places, self._ready(self._cells.load(places))
+        return places, self._ready(self._cells.load(places), step)
 
     def _from_disk(self, steps: range) -> Iterator[Callable[[], tuple[np.ndarray, Minibatch]]]:
         """What is to be done for each step, its buffer being there already."""
-        groups = self._groups(steps)
-        for places, buffer in _ahead(
-            self._reader, (functools.partial(self._read, group) for group in groups), BUFFERS_AHEAD
-        ):
-            for rows in places:
-                yield functools.partial(self._take, rows, buffer)
+        reads = (functools.partial(self._read, group) for group in self._groups(steps))
+        for group, places, buffer in _ahead(self._reader, reads, BUFFERS_AHEAD):
+            for step, rows in zip(group, places, strict=True):
+                yield functools.partial(self._take, step, rows, buffer)
 
     def _groups(self, steps: range) -> Iterator[range]:
         """Steps that share a buffer."""
@@ -175,18 +180,22 @@ class Loader:
             yield range(first, stop)
             first = stop
 
-    def _read(self, steps: range) -> tuple[list[np.ndarray], tuple[np.ndarray, LoadedCells]]:
-        """Places of each step, and the cells of all of them in the order of the file."""
+    def _read(self, steps: range) -> tuple[range, list[np.ndarray], tuple[np.ndarray, LoadedCells]]:
+        """The steps, places of each, and the cells of all of them in the order of the file."""
         places = [self._rows(step) for step in steps]
         buffered = np.sort(np.concatenate(places))
-        return places, (buffered, self._cells.load(buffered))
+        return steps, places, (buffered, self._cells.load(buffered))
 
-    def _take(self, places: np.ndarray, buffer: tuple[np.ndarray, LoadedCells]) -> tuple[np.ndarray, Minibatch]:
+    def _take(
+        self, step: int, places: np.ndarray, buffer: tuple[np.ndarray, LoadedCells]
+    ) -> tuple[np.ndarray, Minibatch]:
         buffered, loaded = buffer
-        return places, self._ready(_some_of(loaded, np.searchsorted(buffered, places)))
+        return places, self._ready(loaded.take(np.searchsorted(buffered, places)), step)
 
-    def _ready(self, loaded: LoadedCells) -> Minibatch:
+    def _ready(self, loaded: LoadedCells, step: int) -> Minibatch:
         """On the device; for a GPU in pinned memory, from which it is copied while the host goes on."""
+        if self._min_depth < 1:
+            loaded = loaded.thinned(self._min_depth, rng=np.random.default_rng([self._seed, 6, step]))
         if self._device.type == "cuda":
             return _with_tensors(loaded.to(torch.device("cpu")), Tensor.pin_memory)
         minibatch = loaded.to(self._device)
@@ -207,17 +216,6 @@ def _ahead(pool: ThreadPoolExecutor, tasks: Iterable[Callable[[], Result]], n_ah
         yield waiting.popleft().result()
 
 
-def _some_of(loaded: LoadedCells, rows: np.ndarray) -> LoadedCells:
-    return LoadedCells(
-        fractions=loaded.fractions[rows],
-        batch=loaded.batch[rows],
-        factors=loaded.factors[rows],
-        numbers=loaded.numbers[rows],
-        depth=loaded.depth[rows],
-        features=None if loaded.features is None else loaded.features[rows],
-    )
-
-
 def _with_tensors(minibatch: Minibatch, change: Callable[[Tensor], Tensor]) -> Minibatch:
     """The same with each tensor pinned or moved, the parts of sparse ones too."""
 
@@ -226,8 +224,10 @@ def _with_tensors(minibatch: Minibatch, change: Callable[[Tensor], Tensor]) -> M
         crow, col, values = (change(part) for part in parts)
         return SparseRows(torch.sparse_csr_tensor(crow, col, values, size=rows.matrix.shape, check_invariants=False))
 
+    cells = of_rows(minibatch.cells)
     return Minibatch(
-        cells=of_rows(minibatch.cells),
+        cells=cells,
+        seen=cells if minibatch.seen is minibatch.cells else of_rows(minibatch.seen),
         batch=change(minibatch.batch),
         factors=change(minibatch.factors),
         numbers=change(minibatch.numbers),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -134,6 +134,13 @@ def rho_of_table(table: pd.DataFrame, genes: Sequence[str]) -> GivenRho:
     )
 
 
+class Unknown(NamedTuple):
+    """Genes whose embedding is learnt while that of others is given."""
+
+    genes: Tensor  # (n_unknown,), positions
+    rows: nn.Parameter  # (n_unknown, n_given)
+
+
 class GeneEmbedding(nn.Module):
     """rho, made of parts; `forward` turns alpha into beta."""
 
@@ -167,6 +174,12 @@ class GeneEmbedding(nn.Module):
         """The dimensions that are wholly learnt, (n_genes, n_learnt); None if all are given."""
         last = self.parts[-1]
         return last.weight if isinstance(last, _Learnt) else None
+
+    @property
+    def unknown(self) -> Unknown | None:
+        """Genes that a given table lacks, and their learnt rows; None if it lacks none."""
+        first = self.parts[0]
+        return Unknown(first.missing, first.rest) if isinstance(first, _Table) and first.rest is not None else None
 
     @property
     def n_given(self) -> int:
@@ -269,4 +282,4 @@ class _GeneSets(_Part):
 
     def dense(self) -> Tensor:
         mean, spread = self._moments()
-        return (self._membership().matrix.to_dense() - mean[:, None]) / spread[:, None]
+        return self._membership().matrix.to_dense().sub_(mean[:, None]).div_(spread[:, None])

@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
@@ -155,11 +157,12 @@ class ScETM(nn.Module):
     def activations(self, minibatch: Minibatch) -> Tensor:
         """Output of the encoder's first layer, before the batch norm: (n_cells, n_hidden)."""
         if self.variable_genes is None:
-            hidden = sparse_linear(minibatch.cells, self.input_weight) + self.input_bias
+            hidden = sparse_linear(minibatch.seen, self.input_weight) + self.input_bias
         else:
-            hidden = torch.addmm(self.input_bias, self.variable_genes(minibatch.cells), self.input_weight)
+            hidden = torch.addmm(self.input_bias, self.variable_genes(minibatch.seen), self.input_weight)
         if self.feature_input is not None and minibatch.features is not None:
-            hidden = hidden + self.feature_input(minibatch.features) @ self.feature_weight
+            has_any = minibatch.features.matrix.crow_indices().diff() > 0  # cells without follow the genes alone
+            hidden = hidden + (self.feature_input(minibatch.features) * has_any[:, None]) @ self.feature_weight
         if self.batch_input is not None:
             is_known = minibatch.batch >= 0
             rows = self.batch_input[minibatch.batch.clamp(min=0)]
@@ -211,7 +214,8 @@ class ScETM(nn.Module):
         if self.feature_intercepts is not None and minibatch.features is not None:
             beside = self._nll(theta, self.feature_beta, self.feature_intercepts, minibatch, minibatch.features)
             loss = loss + self.config.modality_weight * beside
-        return Elbo(loss, nll, kl, mu, sigma, delta)
+        per_read = nll / minibatch.depth.mean() if self.config.likelihood == "counts" else nll
+        return Elbo(loss, per_read, kl, mu, sigma, delta)
 
     def _beta_in_bfloat16(self) -> Tensor:
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
@@ -321,10 +325,20 @@ def resolve_device(name: str) -> torch.device:
     ConfigError
         If the device asked for is not there.
     """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    has_mps = torch.backends.mps.is_available() and _holds_sparse_rows("mps")
+    there = {"cuda": torch.cuda.is_available(), "mps": has_mps, "cpu": True}
     if name == "auto":
         return torch.device(next(kind for kind, is_there in there.items() if is_there))
     if not there[name]:
         found = [kind for kind, is_there in there.items() if is_there]
         raise ConfigError(f"Device (device) {name!r} is not available here; found: {found}.", field="device")
     return torch.device(name)
+
+
+def _holds_sparse_rows(device: str) -> bool:
+    """Whether torch has sparse rows on this kind of device; on Apple's it long had not."""
+    try:
+        rows = SparseRows.from_scipy(sp.identity(2, format="csr", dtype=np.float32), device=device)
+        return bool((rows.matrix @ torch.ones(2, 1, device=device)).sum() == 2)
+    except (RuntimeError, NotImplementedError):
+        return False

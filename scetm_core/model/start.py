@@ -104,7 +104,8 @@ def _start_features(model: ScETM, cells: Cells) -> None:
     """Scale the second modality for the encoder, and start its intercepts at the batches' means."""
     if model.feature_input is None or model.feature_intercepts is None or cells.features is None:
         return
-    chunks = (cells.rows[places] for places in row_chunks(len(cells), CHUNK_CELLS))
+    has_any = cells.rows[np.diff(cells.features.indptr)[cells.rows] > 0]
+    chunks = (has_any[places] for places in row_chunks(len(has_any), CHUNK_CELLS))
     pieces = ((cells.features[rows], cells.batch[rows]) for rows in chunks)
     sums = GeneSums.of_pieces(pieces, n_genes=cells.features.shape[1], n_batches=len(model.batches))
     model.feature_input.choose(sums)
@@ -150,11 +151,10 @@ def start_parameters(model: ScETM, cells: Cells, found: Survey, *, seed: int) ->
     _start_embeddings(model, _topic_profiles(pieces, topic, cells.codes, model=model, means=found.sums.mean), rng=rng)
     if cells.features is not None and model.feature_rho is not None:
         features = cells.features[cells.rows]
-        means = GeneSums.of_pieces(
-            [(features, cells.codes)], n_genes=features.shape[1], n_batches=len(model.batches)
-        ).mean
-        profiles = _topic_profiles([features], topic, cells.codes, model=model, means=means)
-        _start_feature_rho(model, profiles)
+        has_any = np.diff(features.indptr) > 0
+        features, codes = features[has_any], cells.codes[has_any]
+        means = GeneSums.of_pieces([(features, codes)], n_genes=features.shape[1], n_batches=len(model.batches)).mean
+        _start_feature_rho(model, _topic_profiles([features], topic[has_any], codes, model=model, means=means))
     if model.variable_genes is not None:
         _start_first_layer(model, found.components)
     rows = _sample(len(cells), rng=rng)
@@ -234,6 +234,8 @@ def _topic_profiles(
 ) -> np.ndarray:
     """Log ratio of each topic's mean expression to that expected from its cells' batches; (n_topics, n_features).
 
+    Without batch intercepts, which otherwise hold the features' levels, those are added.
+
     Parameters
     ----------
     pieces
@@ -253,7 +255,8 @@ def _topic_profiles(
         first += piece.shape[0]
     expected = np.where(n_in > 0, in_batch / np.maximum(n_in, 1) @ means, means.mean(axis=0)) + RATIO_FLOOR
     mean = (total + n_in * RATIO_FLOOR + PRIOR_CELLS * expected) / (n_in + PRIOR_CELLS)
-    return np.asarray(np.log(mean / expected), dtype=np.float32)
+    levels = np.log(means.mean(axis=0) + RATIO_FLOOR) if model.lambda_ is None else 0.0
+    return np.asarray(np.log(mean / expected) + levels, dtype=np.float32)
 
 
 def _start_embeddings(model: ScETM, beta: np.ndarray, *, rng: np.random.Generator) -> None:
@@ -265,7 +268,12 @@ def _start_embeddings(model: ScETM, beta: np.ndarray, *, rng: np.random.Generato
     n_given, rest = model.gene_embedding.n_given, torch.from_numpy(beta).to(model.device)
     if n_given:
         model.alpha.zero_()
+        unknown = model.gene_embedding.unknown
+        if unknown is not None:
+            unknown.rows.zero_()
         model.alpha[:, :n_given] = _fitted(model, rest)[:, :n_given]
+        if unknown is not None:
+            unknown.rows.copy_(_rows_for(model.alpha[:, :n_given], rest[:, unknown.genes]))
         rest = rest - model.beta
     if model.gene_embedding.learnt is None:
         return
@@ -309,7 +317,13 @@ def _start_feature_rho(model: ScETM, profiles: np.ndarray) -> None:
     """Place the second modality's features so that alpha, as it is, gives them the clusters' profiles."""
     assert model.feature_rho is not None
     wanted = torch.from_numpy(profiles).to(model.device)  # (n_topics, n_features)
-    model.feature_rho.copy_((torch.linalg.pinv(model.alpha, rtol=1e-3) @ wanted).T)
+    model.feature_rho.copy_(_rows_for(model.alpha, wanted))
+
+
+def _rows_for(alpha: Tensor, beta: Tensor) -> Tensor:
+    """Rows of an embedding (n_features, n_emb) that with this alpha give a beta; the smallest ones."""
+    inverse: Tensor = torch.linalg.pinv(alpha, rtol=1e-3)
+    return (inverse @ beta).T
 
 
 def _start_first_layer(model: ScETM, components: Components) -> None:

@@ -53,16 +53,19 @@ class VariableGenes(nn.Module):
         """What the encoder sees of each cell: (n_cells, n_variable)."""
         rows, n_variable = cells.matrix, len(self.genes)
         n_cells, n_genes = rows.shape
-        place = torch.full((n_genes,), -1, device=rows.device)  # among the variable genes; -1 for those left out
+        place = torch.full((n_genes,), n_variable, device=rows.device)  # genes left out share a spare column
         place[self.genes] = torch.arange(n_variable, device=rows.device)
-        column = place[rows.col_indices()]
-        found = (column >= 0).nonzero().squeeze(1)  # (n_found,), of the stored values
-        row = torch.searchsorted(rows.crow_indices(), found.to(rows.crow_indices().dtype), right=True) - 1
-        column, scale = column[found], self.spread + SPREAD_FLOOR
-        seen = ((COUNTS_PER_CELL * rows.values()[found]).log1p() - self.mean[column]) / scale[column]
-        dense = (-self.mean / scale).repeat(n_cells, 1)  # (n_cells, n_variable), as if no gene had a count
-        dense.view(-1)[row * n_variable + column] = seen
-        return dense.clamp_(-MAX_DEVIATION, MAX_DEVIATION)
+        column, values, starts = place[rows.col_indices()], rows.values(), rows.crow_indices()
+        stored = torch.arange(len(column), device=rows.device, dtype=starts.dtype)
+        if rows.device.type == "cpu":  # on a GPU the host would have to wait for their number
+            stored = (column < n_variable).nonzero().squeeze(1).to(starts.dtype)
+            column, values = column[stored], values[stored]
+        row = torch.searchsorted(starts, stored, right=True) - 1
+        mean, scale = (nn.functional.pad(part, (0, 1), value=1.0) for part in (self.mean, self.spread + SPREAD_FLOOR))
+        dense = (-mean / scale).repeat(n_cells, 1)  # (n_cells, n_variable + 1), as if no gene had a count
+        seen = ((COUNTS_PER_CELL * values).log1p() - mean[column]) / scale[column]
+        dense.view(-1)[row * (n_variable + 1) + column] = seen
+        return dense[:, :-1].clamp_(-MAX_DEVIATION, MAX_DEVIATION)
 
 
 def most_variable(sums: GeneSums, *, n_top: int) -> np.ndarray:

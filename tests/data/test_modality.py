@@ -104,3 +104,9 @@ def test_a_modality_that_is_not_there_is_told_with_those_that_are(counted: ad.An
     counted.write_h5ad(tmp_path / "cells.h5ad")
     with pytest.raises(DataError, match=r"no second modality 'adt'.*found: \[.*'protein'"):
         load_dataset(DataConfig(path=str(tmp_path / "cells.h5ad"), modality="adt"))
+
+
+def test_a_text_file_cannot_hold_a_modality(counted: ad.AnnData, tmp_path: Path) -> None:
+    counted.to_df().astype(int).to_csv(tmp_path / "cells.csv")
+    with pytest.raises(DataError, match=r"cells\.csv cannot hold a second modality.*obsm"):
+        load_dataset(DataConfig(path=str(tmp_path / "cells.csv"), modality="protein"))

@@ -22,7 +22,7 @@ from scetm_core.data import load_dataset
 from scetm_core.errors import DataError
 from scetm_core.model import ScETM
 from scetm_core.model import loader as loader_module
-from scetm_core.model.cells import Cells, prepare_cells
+from scetm_core.model.cells import Cells, LoadedCells, Minibatch, normalise, prepare_cells
 from scetm_core.model.loader import BLOCKS_PER_BUFFER, Loader, minibatch_rows, minibatches_per_buffer
 from scetm_core.model.start import start_model
 
@@ -71,7 +71,14 @@ def made_up_cells(n_cells: int = 600, *, block_size: int | None = None) -> Cells
 
 def loader_of(cells: Cells, *, first_step: int = 0, n_steps: int = 25, n_threads: int = 1) -> Loader:
     return Loader(
-        cells, minibatch_size=40, seed=3, device=CPU, first_step=first_step, n_steps=n_steps, n_threads=n_threads
+        cells,
+        minibatch_size=40,
+        seed=3,
+        device=CPU,
+        first_step=first_step,
+        n_steps=n_steps,
+        block_size=getattr(cells.counts, "block_size", None),
+        n_threads=n_threads,
     )
 
 
@@ -165,7 +172,12 @@ def test_a_few_minibatches_are_ready_and_no_more(
 ) -> None:
     cells, prepared = made_up_cells(block_size=block_size), []
     ready = Loader._ready
-    monkeypatch.setattr(Loader, "_ready", lambda self, loaded: prepared.append(len(loaded)) or ready(self, loaded))
+
+    def counted(self: Loader, loaded: LoadedCells, step: int) -> Minibatch:
+        prepared.append(len(loaded))
+        return ready(self, loaded, step)
+
+    monkeypatch.setattr(Loader, "_ready", counted)
     with loader_of(cells) as loader:
         for n_taken in range(1, 6):
             next(loader)
@@ -246,3 +258,57 @@ def test_a_model_starts_from_disk_as_from_memory(
     assert torch.equal(references[0].delta, references[1].delta)
     for name, value in models[0].state_dict().items():
         assert torch.equal(value, models[1].state_dict()[name]), name
+
+
+# ---- thinning ---------------------------------------------------------------------------------------------------
+
+
+def loaded_of(counts: np.ndarray) -> LoadedCells:
+    n_cells = len(counts)
+    return LoadedCells(
+        fractions=normalise(sp.csr_matrix(counts.astype(np.float32))),
+        batch=np.zeros(n_cells, dtype=np.int64),
+        factors=np.zeros((n_cells, 0), dtype=np.int64),
+        numbers=np.zeros((n_cells, 0), dtype=np.float32),
+        totals=counts.sum(axis=1),
+        depth=np.ones(n_cells, dtype=np.float32),
+        features=None,
+    )
+
+
+def test_the_encoder_sees_thinned_cells_the_likelihood_whole_ones() -> None:
+    loaded = loaded_of(np.random.default_rng(1).poisson(0.5, size=(100, 80)) + np.eye(100, 80))
+    plain = loaded.to(CPU)
+    whole = plain.cells.matrix.to_dense().clone()
+    thinned = loaded.thinned(0.2, rng=np.random.default_rng(0)).to(CPU)
+    assert plain.seen is plain.cells
+    assert torch.equal(plain.cells.matrix.to_dense(), whole), "thinning leaves the counts alone"
+    assert torch.equal(thinned.cells.matrix.to_dense(), whole)
+    seen = thinned.seen.matrix.to_dense()
+    assert ((seen > 0) <= (whole > 0)).all()
+    assert 0.5 < (seen > 0).sum() / (whole > 0).sum() < 0.8
+
+
+def test_thinning_keeps_each_read_with_the_chance_of_its_cell() -> None:
+    """A gene of 1,000 reads and one of 1: chances are even over [0.5, 1], and what is seen is scaled back."""
+    thinned = loaded_of(np.full((2000, 2), [1000.0, 1.0])).thinned(0.5, rng=np.random.default_rng(0))
+    assert thinned.seen is not None
+    shares = thinned.seen.toarray()
+    np.testing.assert_allclose(shares.mean(axis=0), [1000 / 1001, 1 / 1001], rtol=0.1)
+    spread = np.sqrt(np.mean(1 / np.linspace(0.5, 1, 999) - 1) / 1000)
+    np.testing.assert_allclose(shares[:, 0].std(), spread, rtol=0.1)
+    assert (shares[:, 1] > 0).mean() == pytest.approx(0.75, abs=0.04)
+
+
+def test_thinning_follows_from_seed_and_step_alone() -> None:
+    cells = made_up_cells()
+
+    def seen(first_step: int, n_threads: int) -> torch.Tensor:
+        loader = Loader(
+            cells, minibatch_size=40, seed=3, device=CPU, first_step=first_step, n_steps=6 - first_step, min_depth=0.3,
+            n_threads=n_threads,
+        )  # fmt: skip
+        with loader:
+            return list(loader)[-1][1].seen.matrix.to_dense()
+
+    assert torch.equal(seen(0, 1), seen(4, 3))

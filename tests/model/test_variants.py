@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -119,7 +118,8 @@ def test_every_variant_learns(rich: ad.AnnData, config_for: Callable[..., RunCon
     config = config_for(**VARIANTS[variant], **STARTS[start], max_steps=60, lambda_init="normal", learning_rate=0.02)
     _, records = trained(rich, config)
     assert all(math.isfinite(record.nll) for record in records)
-    assert records[-1].test_nll < records[0].nll - 0.2
+    has_good_start = start == "recipe" and not config.model.batch_intercept  # lambda has nothing to learn there
+    assert records[-1].test_nll < records[0].nll - (0.01 if has_good_start else 0.2)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -175,7 +175,7 @@ def test_a_cell_is_embedded_alike_whatever_the_order_and_company(
     expected = pd.DataFrame(whole.obsm[keys.DELTA], index=whole.obs_names).loc[alone.obs_names]
     np.testing.assert_allclose(alone.obsm[keys.DELTA], expected, rtol=1e-4, atol=1e-5)
     del other.obs["batch"], other.obs["donor"], other.obs["score"]
-    foreign = infer(model, other, dataclasses.replace(config, data=dataclasses.replace(config.data, batch_key=None)))
+    foreign = infer(model, other, config)
     assert np.isfinite(foreign.obsm[keys.DELTA]).all()
     if variant != "batch as encoder input":
         np.testing.assert_allclose(foreign.obsm[keys.DELTA], alone.obsm[keys.DELTA], rtol=1e-4, atol=1e-5)
