@@ -263,7 +263,7 @@ class TrainConfig(Config):
     mmd_weight: float = setting(
         0.0,
         "Batch mixing",
-        "Weight of the distance (MMD) between the cells of the Batch column in topic space. 2 mixes firmly; 0 as "
+        "Weight of the distance (MMD) between the cells of the Batch column in topic space. 4 mixes firmly; 0 as "
         "published.",
         ge=0,
         le=1000,

@@ -463,7 +463,10 @@ def test_the_anchor_holds_cells_near_their_reference(
 
     gaps = []
     for weight in (0.0, 100.0):
-        model, config = model_for(planted, **recipe), train_config(**{**recipe, "anchor_weight": weight})
+        model, config = (
+            model_for(planted, **recipe),
+            train_config(**{**recipe, "anchor_weight": weight, "mmd_weight": 0.0, "min_depth": 1.0}),
+        )
         rows, _ = split_cells(planted.n_obs, config.test_fraction, seed=config.seed)
         cells = prepare_cells(planted, model, batch_key="batch").subset(rows)
         reference = survey(model, cells, seed=config.seed).reference.delta
