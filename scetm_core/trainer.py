@@ -178,6 +178,7 @@ class Trainer:
                 n_steps=self.config.max_steps - self.step,
                 block_size=self.block_size,
                 min_depth=self.config.min_depth,
+                seen_genes=_seen_genes(self.model),
             )
         self.model.train()
         while self.step < last:
@@ -388,6 +389,15 @@ def _clip_gradients(model: ScETM, max_norm: float) -> Tensor:
     if norm.device.type != "cpu" or norm > max_norm:  # where looking costs nothing, needless work is spared
         torch.nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
     return norm
+
+
+def _seen_genes(model: ScETM) -> np.ndarray | None:
+    """Mask (n_genes,) of the genes the encoder looks at; None for all."""
+    if model.variable_genes is None:
+        return None
+    mask = np.zeros(len(model.genes), dtype=bool)
+    mask[model.variable_genes.genes.cpu().numpy()] = True
+    return mask
 
 
 def _uses_low_precision(model: ScETM, config: TrainConfig) -> bool:

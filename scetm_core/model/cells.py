@@ -96,20 +96,37 @@ class LoadedCells:
         parts = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
         return dataclasses.replace(self, **{name: part[rows] for name, part in parts.items() if part is not None})
 
-    def thinned(self, min_depth: float, *, rng: np.random.Generator) -> LoadedCells:
+    def seen_by(self, genes: np.ndarray | None) -> LoadedCells:
+        """The same cells, of which the encoder is given only some genes: those it looks at anyway.
+
+        Parameters
+        ----------
+        genes
+            (n_genes,), true for those; None for all.
+        """
+        return self if genes is None else self._with_seen(self.fractions.data, genes[self.fractions.indices])
+
+    def thinned(self, min_depth: float, *, genes: np.ndarray | None = None, rng: np.random.Generator) -> LoadedCells:
         """The same cells, of which the encoder sees a random part of the counts, as if they were sequenced less.
 
-        Each count is kept with a chance that is drawn for the cell between `min_depth` and 1.
+        Each count is kept with a chance that is drawn for the cell between `min_depth` and 1; `genes` as in `seen_by`.
         """
+        fractions = self.fractions
         chance = rng.uniform(min_depth, 1.0, len(self))
-        lengths = np.diff(self.fractions.indptr)
-        counts = np.rint(self.fractions.data * np.repeat(self.totals, lengths)).astype(np.int64)
-        kept = _binomial(counts, np.repeat(chance, lengths), rng=rng)
-        shares = (kept / np.repeat(chance * self.totals, lengths)).astype(np.float32)
-        is_there = kept > 0
-        starts = np.concatenate([[0], np.cumsum(is_there)])[self.fractions.indptr].astype(self.fractions.indptr.dtype)
-        parts = (shares[is_there], self.fractions.indices[is_there], starts)
-        seen = sp.csr_matrix(parts, self.fractions.shape)
+        cell = np.repeat(np.arange(len(self), dtype=np.int32), np.diff(fractions.indptr))
+        looked_at = slice(None) if genes is None else np.flatnonzero(genes[fractions.indices])
+        cell = cell[looked_at]
+        counts = np.rint(fractions.data[looked_at] * self.totals[cell]).astype(np.int64)
+        kept = _binomial(counts, chance[cell], rng=rng)
+        shares = np.zeros(fractions.nnz, dtype=np.float32)
+        shares[looked_at] = kept / (chance * self.totals)[cell]
+        return self._with_seen(shares, shares > 0)
+
+    def _with_seen(self, shares: np.ndarray, is_there: np.ndarray) -> LoadedCells:
+        """What the encoder sees: of the stored places those that are there, with these values."""
+        stored = self.fractions
+        starts = np.concatenate([[0], np.cumsum(is_there)])[stored.indptr].astype(stored.indptr.dtype)
+        seen = sp.csr_matrix((shares[is_there], stored.indices[is_there], starts), stored.shape)
         return dataclasses.replace(self, seen=seen)
 
     def to(self, device: torch.device) -> Minibatch:

@@ -99,6 +99,8 @@ class Loader:
         Of the order of cells, see `minibatch_rows`; where the counts are on disk, buffers of blocks are read.
     min_depth
         Least share of its counts that the encoder sees of a cell, see `LoadedCells.thinned`.
+    seen_genes
+        (n_genes,), true for those the encoder looks at; None for all.
     n_threads
         That prepare minibatches; one more reads, where counts are on disk.
     """
@@ -114,10 +116,11 @@ class Loader:
         n_steps: int,
         block_size: int | None = None,
         min_depth: float = 1.0,
+        seen_genes: np.ndarray | None = None,
         n_threads: int = 1,
     ) -> None:
         self._cells, self._size, self._seed, self._device = cells, minibatch_size, seed, device
-        self._block_size, self._min_depth = block_size, min_depth
+        self._block_size, self._min_depth, self._seen_genes = block_size, min_depth, seen_genes
         self._preparers = ThreadPoolExecutor(n_threads, thread_name_prefix=PREPARING)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix=READING)
         steps = range(first_step, first_step + n_steps)
@@ -195,7 +198,10 @@ class Loader:
     def _ready(self, loaded: LoadedCells, step: int) -> Minibatch:
         """On the device; for a GPU in pinned memory, from which it is copied while the host goes on."""
         if self._min_depth < 1:
-            loaded = loaded.thinned(self._min_depth, rng=np.random.default_rng([self._seed, 6, step]))
+            rng = np.random.default_rng([self._seed, 6, step])
+            loaded = loaded.thinned(self._min_depth, genes=self._seen_genes, rng=rng)
+        else:
+            loaded = loaded.seen_by(self._seen_genes)
         if self._device.type == "cuda":
             return _with_tensors(loaded.to(torch.device("cpu")), Tensor.pin_memory)
         minibatch = loaded.to(self._device)

@@ -17,7 +17,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from scetm_core.config import DataConfig
+from scetm_core.config import DataConfig, ModelConfig
 from scetm_core.data import load_dataset
 from scetm_core.errors import DataError
 from scetm_core.model import ScETM
@@ -312,3 +312,28 @@ def test_thinning_follows_from_seed_and_step_alone() -> None:
             return list(loader)[-1][1].seen.matrix.to_dense()
 
     assert torch.equal(seen(0, 1), seen(4, 3))
+
+
+def test_the_encoder_is_given_the_genes_it_looks_at_thinned_or_not() -> None:
+    loaded = loaded_of(np.random.default_rng(1).poisson(2.0, size=(50, 30)) + 1)
+    genes = np.arange(30) % 3 == 0
+    whole = loaded.fractions.toarray()
+    some = loaded.seen_by(genes).seen
+    assert some is not None
+    np.testing.assert_array_equal(some.toarray(), np.where(genes, whole, 0))
+    thinned = loaded.thinned(0.5, genes=genes, rng=np.random.default_rng(0)).seen
+    assert thinned is not None
+    assert not thinned.toarray()[:, ~genes].any()
+    assert loaded.seen_by(None).seen is None
+
+
+def test_a_model_of_variable_genes_encodes_alike_whether_given_all_genes_or_those(planted: ad.AnnData) -> None:
+    config = ModelConfig(n_topics=4, n_emb=8, n_hidden=16, encoder_input="hvg", n_variable_genes=20)
+    model = ScETM(config, genes=list(planted.var_names), batches=["b0", "b1"])
+    cells = prepare_cells(planted, model, batch_key="batch")
+    start_model(model, cells, needs_reference=False, seed=0)
+    assert model.variable_genes is not None
+    mask = np.isin(np.arange(planted.n_vars), model.variable_genes.genes.numpy())
+    loaded = cells.load(np.arange(100))
+    whole, some = (model.eval().encode(given.to(CPU))[0] for given in (loaded, loaded.seen_by(mask)))
+    torch.testing.assert_close(whole, some, rtol=0, atol=0)
