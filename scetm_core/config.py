@@ -244,14 +244,6 @@ class TrainConfig(Config):
         choices=("cosine", "exponential"),
         group="Optimiser",
     )
-    first_layer_rate: float = setting(
-        1.0,
-        "Rate of the first layer",
-        "Of the encoder, as a share of the learning rate.",
-        ge=0,
-        le=1,
-        group="Optimiser",
-    )
     weight_decay: float = setting(
         0.0,
         "Weight decay",

@@ -192,7 +192,7 @@ class Trainer:
         """One step on some training cells; returns nll, kl and the gradient's norm without waiting for the device."""
         self.generator.manual_seed(_mix(self.config.seed, self.step))
         for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate(self.step) * group["rate"]
+            group["lr"] = self._learning_rate(self.step)
         elbo = self.model.elbo(
             minibatch,
             kl_weight=self._kl_weight(self.step),
@@ -347,17 +347,11 @@ class Trainer:
 
 
 def _optimizer(model: ScETM, config: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW with decay of the embeddings only, hence Adam without; each group's `rate` is its share of the rate."""
-    inputs = (model.input_weight, model.input_bias, model.batch_input, model.feature_weight)
-    first = [parameter for parameter in inputs if parameter is not None]
+    """AdamW with decay of the embeddings only, hence Adam without."""
     embeddings = [model.alpha, *model.gene_embedding.parameters()]
-    special = {id(parameter) for parameter in (*first, *embeddings)}
+    special = {id(parameter) for parameter in embeddings}
     rest = [parameter for parameter in model.parameters() if id(parameter) not in special]
-    groups = [
-        {"params": first, "rate": config.first_layer_rate, "weight_decay": 0.0},
-        {"params": embeddings, "rate": 1.0, "weight_decay": config.weight_decay},
-        {"params": rest, "rate": 1.0, "weight_decay": 0.0},
-    ]
+    groups = [{"params": embeddings, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=config.learning_rate, fused=model.device.type != "mps")
 
 
