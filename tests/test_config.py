@@ -151,7 +151,7 @@ def test_defaults_are_those_of_the_paper_where_we_do_not_say_otherwise() -> None
     assert (train.learning_rate, train.learning_rate_decay, train.max_grad_norm) == (0.005, 6e-5, 50)
     assert (train.max_kl_weight, train.kl_warmup, train.test_fraction) == (1e-7, 1 / 3, 0.1)
     assert (model.encoder_input, model.start) == ("fraction", "normal")
-    assert (train.learning_rate_schedule, train.first_layer_rate) == ("exponential", 1)
+    assert (train.learning_rate_schedule, train.min_depth, train.precision) == ("exponential", 1, "full")
     assert (train.weight_decay, train.mmd_weight, train.anchor_weight) == (0, 0, 0)
 
 

@@ -15,7 +15,7 @@ from scetm_core.errors import ConfigError
 from scetm_core.settings import SettingField, settings_of
 
 FORM_SETTINGS: dict[str, SettingField] = {
-    entry.name: entry for config in (RunConfig, ModelConfig, TrainConfig) for entry in settings_of(config)
+    entry.name: entry for config in (ModelConfig, TrainConfig, RunConfig) for entry in settings_of(config)
 }
 """The settings of the form by name, without those about the data, whose choices depend on the file."""
 
