@@ -42,7 +42,7 @@ PRESETS: dict[str, Preset] = {
         values={**RECIPE, "max_steps": 300, "minibatch_size": 512, "evaluate_every": 50},
     ),
     "topics": Preset(
-        label="Clear topics",
+        label="Topics",
         description="As Standard, with topics of fewer and clearer genes: more coherent, but less different from each "
         "other.",
         values={**RECIPE, "max_steps": 300, "minibatch_size": 512, "evaluate_every": 50, "weight_decay": 0.5},
