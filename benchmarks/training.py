@@ -28,7 +28,9 @@ from scetm_core.data import load_dataset
 from scetm_core.data.demo import write_demo
 from scetm_core.model import ScETM
 from scetm_core.model.cells import batch_names, prepare_cells
+from scetm_core.model.gene_sums import GeneSums
 from scetm_core.model.likelihood import has_fast_bfloat16
+from scetm_core.model.variable_genes import most_variable
 from scetm_core.trainer import Trainer
 
 BATCH_KEY = "batch"
@@ -47,11 +49,10 @@ class Problem:
     batches: list[str]
 
     def variable(self, n_genes: int) -> Problem:
-        """With its most variable genes only, on the log scale; cells empty without the others are left out."""
-        logged = self.fractions.copy()
-        logged.data = np.log1p(1e4 * logged.data)
-        variance = np.asarray(logged.multiply(logged).mean(axis=0) - np.square(logged.mean(axis=0))).ravel()
-        genes = np.sort(np.argsort(-variance)[:n_genes])
+        """With its highly variable genes only, as scanpy finds them; cells empty without the others are left out."""
+        pieces = [(self.fractions, self.batch)]
+        sums = GeneSums.of_pieces(pieces, n_genes=len(self.genes), n_batches=len(self.batches))
+        genes = most_variable(sums, n_top=n_genes)
         counts = self.counts[:, genes]
         kept = np.asarray(counts.sum(axis=1)).ravel() > 0
         return Problem(

@@ -17,7 +17,8 @@ from scipy.optimize import linear_sum_assignment
 
 from scetm_core import trainer
 from scetm_core.checkpoints import checkpoint_files
-from scetm_core.config import TrainConfig
+from scetm_core.config import DataConfig, TrainConfig
+from scetm_core.data import load_dataset
 from scetm_core.errors import DataError, RunError, TrainingError
 from scetm_core.infer import infer
 from scetm_core.model import ScETM
@@ -544,6 +545,23 @@ def test_published_settings_are_adam_on_the_published_loss(
             continue
         close = torch.isclose(value, twin.state_dict()[name], atol=1e-4, rtol=1e-3)
         assert close.float().mean() > 0.99, name
+
+
+def test_a_run_begun_on_disk_goes_on_exactly_in_memory(
+    planted_file: Path, model_for: ModelFor, train_config: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
+    """How much memory is free decides where counts are kept; it must not decide which cells a step sees."""
+    on_disk, in_memory = (
+        load_dataset(DataConfig(path=str(planted_file), batch_key="batch", memory=memory))
+        for memory in ("on disk", "in memory")
+    )
+    config = train_config(max_steps=15, min_depth=0.5)
+    expected = curve(model_for(in_memory), on_disk, config)
+    first = fit(model_for(in_memory), on_disk, config, batch_key="batch", checkpoints=tmp_path)
+    next(first)
+    first.close()
+    rest = curve(model_for(in_memory), in_memory, config, checkpoints=tmp_path, resume=True)
+    np.testing.assert_array_equal(values(rest), values(expected)[1:])
 
 
 # ---- when does it stop? -----------------------------------------------------------------------------------------

@@ -110,3 +110,40 @@ def test_a_text_file_cannot_hold_a_modality(counted: ad.AnnData, tmp_path: Path)
     counted.to_df().astype(int).to_csv(tmp_path / "cells.csv")
     with pytest.raises(DataError, match=r"cells\.csv cannot hold a second modality.*obsm"):
         load_dataset(DataConfig(path=str(tmp_path / "cells.csv"), modality="protein"))
+
+
+def test_a_modality_that_is_a_link_to_another_file_is_refused(counted: ad.AnnData, tmp_path: Path) -> None:
+    write_h5ad(counted, tmp_path)
+    path = tmp_path / "linked.h5mu"
+    with h5py.File(path, "w") as file:
+        write_elem(file, "mod/rna", counted)
+        file["mod/prot"] = h5py.ExternalLink(str(next(tmp_path.glob("*.h5ad"))), "/")
+    with pytest.raises(DataError, match="is a link or is stored outside the file"):
+        load_dataset(DataConfig(path=str(path), modality="prot"))
+
+
+def test_a_covariate_may_be_missing_where_a_cell_is_empty_and_nowhere_else(counted: ad.AnnData, tmp_path: Path) -> None:
+    counts = counted.X.toarray()
+    counts[5] = 0
+    counted.X = sp.csr_matrix(counts)
+    counted.obs["mito"] = np.linspace(0, 1, 40)
+    counted.obs.loc[counted.obs_names[5], "mito"] = np.nan
+    path = write_h5ad(counted, tmp_path)
+    data = load_dataset(DataConfig(path=str(path), numeric_keys=("mito",)))
+    np.testing.assert_allclose(data.obs["mito"], np.delete(np.linspace(0, 1, 40), 5))
+    counted.obs.loc[counted.obs_names[7], "mito"] = np.nan
+    path = write_h5ad(counted, tmp_path)
+    with pytest.raises(DataError, match=r"'mito' is no finite number for 1 cell"):
+        load_dataset(DataConfig(path=str(path), numeric_keys=("mito",)))
+
+
+def test_covariates_of_a_text_table_are_columns_not_genes(counted: ad.AnnData, tmp_path: Path) -> None:
+    table = counted.to_df().astype(int)
+    table["donor"], table["mito"] = ["d0", "d1"] * 20, np.linspace(0, 1, 40)
+    table["batch"] = counted.obs["batch"].astype(str)
+    table.to_csv(tmp_path / "cells.csv")
+    settings = {"batch_key": "batch", "extra_batch_keys": ("donor",), "numeric_keys": ("mito",)}
+    data = load_dataset(DataConfig(path=str(tmp_path / "cells.csv"), **settings))
+    assert list(data.var_names) == list(counted.var_names)
+    assert list(data.obs["donor"].cat.categories) == ["d0", "d1"]
+    assert data.obs["mito"].iloc[-1] == 1

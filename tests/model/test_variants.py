@@ -22,6 +22,7 @@ from scetm_core.infer import infer
 from scetm_core.model import ScETM
 from scetm_core.model.cells import prepare_cells
 from scetm_core.model.rho import rho_of_gene_sets, rho_of_table
+from scetm_core.model.start import start_model
 from scetm_core.train import fit
 
 CPU = torch.device("cpu")
@@ -417,3 +418,50 @@ def test_cells_without_the_second_modality_are_embedded_from_genes(
     del rich.obsm[keys.MODALITY]
     genes_alone = infer(model, rich, config).obsm[keys.THETA].argmax(axis=1)
     assert (both == genes_alone).mean() > 0.9
+
+
+def test_without_lambda_the_start_holds_the_genes_levels(
+    rich: ad.AnnData, config_for: Callable[..., RunConfig]
+) -> None:
+    """Planted cells: the NLL before the first step is near that of a model whose lambda holds them."""
+
+    def at_start(**settings: Any) -> float:
+        config = config_for(**settings, **STARTS["recipe"])
+        model = build_model(rich, config, device=CPU)
+        start_model(model, prepare_cells(rich, model, batch_key="batch"), needs_reference=True, seed=0)
+        return float(model.eval().nll_per_cell(minibatch_of(rich, model, config)).mean())
+
+    assert at_start(batch_intercept=False) == pytest.approx(at_start(), abs=0.1)
+
+
+def test_a_cell_without_the_second_modality_is_encoded_as_if_there_were_none(
+    rich: ad.AnnData, config_for: Callable[..., RunConfig]
+) -> None:
+    config = config_for(modality="protein")
+    model, _ = trained(rich, config)
+    counts = rich.obsm[keys.MODALITY].toarray()
+    counts[3] = 0
+    rich.obsm[keys.MODALITY] = sp.csr_matrix(counts)
+    some = infer(model, rich, config).obsm[keys.DELTA][3]
+    del rich.obsm[keys.MODALITY]
+    np.testing.assert_allclose(infer(model, rich, config).obsm[keys.DELTA][3], some, rtol=1e-5)
+
+
+def test_counts_report_the_nll_of_a_read(rich: ad.AnnData, config_for: Callable[..., RunConfig]) -> None:
+    config = config_for(likelihood="counts")
+    model = build_model(rich, config, device=CPU).eval()
+    cells = prepare_cells(rich, model, batch_key="batch")
+    deep = np.argsort(cells.totals)[-50:]
+    elbo = model.elbo(cells.load(deep).to(CPU), kl_weight=0.0, generator=torch.Generator().manual_seed(2))
+    logits = elbo.delta.softmax(dim=1) @ model.beta + model.lambda_[torch.from_numpy(cells.codes[deep])]  # type: ignore[index]
+    counts = torch.from_numpy(rich.X[deep].toarray())
+    torch.testing.assert_close(elbo.nll, -(counts * logits.log_softmax(dim=1)).sum() / counts.sum())
+
+
+def test_settings_that_would_do_nothing_are_refused(config_for: Callable[..., RunConfig]) -> None:
+    with pytest.raises(ConfigError, match=r"train_rho\) needs"):
+        config_for(train_rho=True)
+    with pytest.raises(ConfigError, match=r"n_free_emb\) stand beside"):
+        config_for(n_free_emb=3)
+    with pytest.raises(ConfigError, match=r"need a first one"):
+        config_for(batch_key=None, extra_batch_keys=("donor",))
