@@ -24,8 +24,8 @@ from torch import Tensor
 
 from scetm_core.model.sparse import SparseRows, sparse_product
 
-CHUNK_ROWS_CPU = 64  # fits the second-level cache in float32; twice or half as many is slower
-CHUNK_ROWS_LOW = 128  # the same in bfloat16
+CHUNK_VALUES_CPU = 1 << 20  # 4 MB of logits in float32; at 15,000 genes twice or half as many rows are slower
+CHUNK_VALUES_LOW = 1 << 21  # the same in bfloat16
 CHUNK_VALUES_GPU = 1 << 28  # at most 1 GiB of logits at a time
 SAFE_SUMS = (1e-20, 1e30)  # of exponentials whose largest factors are 1: within, float32 loses nothing that counts
 GRID = 128  # m is rounded to 1/128, so that one_hot(s) - m is exact in bfloat16
@@ -154,7 +154,7 @@ class _Expected:
         """All rows, with the mean logit of each gene taken off; rows where that is not safe, safely."""
         sides = _Sides.of(self.weights, self.loadings, self.observed, low_precision=low_precision)
         n_cells, n_genes = len(self.weights), self.loadings.shape[1]
-        size = min(n_cells, CHUNK_ROWS_LOW if low_precision else CHUNK_ROWS_CPU)
+        size = min(n_cells, max(1, (CHUNK_VALUES_LOW if low_precision else CHUNK_VALUES_CPU) // n_genes))
         buffer = sides.left.new_empty(size, n_genes)
         by_loadings = torch.zeros_like(self.loadings)
         for first in range(0, n_cells, size):
@@ -204,4 +204,5 @@ class _Sides(NamedTuple):
 
 
 def _chunk_rows(weights: Tensor, loadings: Tensor) -> int:
-    return CHUNK_ROWS_CPU if weights.device.type == "cpu" else max(1, CHUNK_VALUES_GPU // loadings.shape[1])
+    n_values = CHUNK_VALUES_CPU if weights.device.type == "cpu" else CHUNK_VALUES_GPU
+    return max(1, n_values // loadings.shape[1])

@@ -95,7 +95,7 @@ def test_the_size_of_the_chunks_changes_nothing(monkeypatch: pytest.MonkeyPatch)
     weights, loadings, targets = problem(23, 12, 3)
     found = []
     for size in (1, 4, 23, 100):
-        monkeypatch.setattr(likelihood, "CHUNK_ROWS_CPU", size)
+        monkeypatch.setattr(likelihood, "CHUNK_VALUES_CPU", 12 * size)
         nll = softmax_nll(weights, loadings, SparseRows.from_scipy(targets))
         found.append((nll.detach(), *torch.autograd.grad(nll, (weights, loadings))))
     for one, other in pairwise(found):
@@ -104,7 +104,7 @@ def test_the_size_of_the_chunks_changes_nothing(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_gradients_agree_with_finite_differences(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(likelihood, "CHUNK_ROWS_CPU", 2)
+    monkeypatch.setattr(likelihood, "CHUNK_VALUES_CPU", 2 * 6)
     weights, loadings, targets = problem(5, 6, 3)
     matrix = torch.from_numpy(targets.toarray()).double()
     rows = SparseRows(matrix.to_sparse_csr())
