@@ -87,6 +87,19 @@
     }
     dropped.forEach((name) => url.searchParams.delete(name));
     window.history.replaceState(window.history.state, "", url);
+    carry(url);
+  }
+
+  const CARRIED = ["run", "topic", "set", "sets", "label", "groupby"]; // as in pages/_shared/shell.py
+  const ABOUT_NO_RUN = ["/", "/data", "/train"];
+
+  /** Let the navigation lead to the other pages with what is chosen on this one. */
+  function carry(url) {
+    const kept = new URLSearchParams([...url.searchParams].filter(([name]) => CARRIED.includes(name)));
+    document.querySelectorAll("[id*='nav-link']").forEach((link) => {
+      const id = JSON.parse(link.id);
+      if (!ABOUT_NO_RUN.includes(id.path)) window.dash_clientside.set_props(id, { href: id.path + (kept.size ? "?" + kept : "") });
+    });
   }
 
   /** Send one file to the server as a stream, with progress; the answer goes into the page's stores. */

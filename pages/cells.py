@@ -13,9 +13,9 @@ from dash.development.base_component import Component
 from pages._shared import colors, ids, studio
 from pages._shared.export import csv_button, csv_download
 from pages._shared.legend import legend_of
-from pages._shared.parts import broken_run, figure_card, legend_id, no_run_state, page
+from pages._shared.opened import Opened, open_result
+from pages._shared.parts import figure_card, legend_id, page
 from scetm_core import keys
-from scetm_core.errors import RunError
 from scetm_core.figures import default_point_size, plot_umap
 
 dash.register_page(__name__, path="/cells", name="Cells", title="Cells · scETM Studio", order=40, group="Explore")
@@ -41,19 +41,16 @@ def layout(
 ) -> Component:
     """The page; `topic=7` is short for `color=topic_7`."""
     question = "Where does each cell sit in topic space?"
-    try:
-        shown = studio.find_run(run)
-        if shown is None or not shown.has_result:
-            return page("Cells", question, no_run_state())
-        result = studio.load_result(shown.id)
-    except RunError as error:
-        return broken_run("Cells", question, error)
-    first, second = colors.default_colors(result, shown.id)
-    asked = colors.topic_in(topic, result)
+    opened = open_result("Cells", question, run)
+    if not isinstance(opened, Opened):
+        return opened
+    result, names = opened.result, opened.names
+    first, second = colors.default_colors(result, opened.run.id)
+    asked = opened.topic_in(topic)
     if asked is not None:
         color = color or keys.topic_name(asked)
     chosen = {COLOR: color or first, COLOR_BESIDE: beside or second}
-    offered = {name: colors.choices(result, chosen=value) for name, value in chosen.items()}
+    offered = {name: colors.choices(result, chosen=value, names=names) for name, value in chosen.items()}
     selects = {
         COLOR: colors.color_select(COLOR, label="Colour by", data=offered[COLOR], value=chosen[COLOR]),
         COLOR_BESIDE: colors.color_select(
@@ -63,7 +60,7 @@ def layout(
     return page(
         "Cells",
         question,
-        dcc.Store(id=ids.ACTIVE_RUN, data=shown.id),
+        opened.store,
         _controls(result.n_obs),
         html.Div(
             [
@@ -120,9 +117,10 @@ def draw_map_and_legend(
 
 def offer_colors(typed: str | None, chosen: str | None, run_id: str) -> Any:
     """Offer the genes that match what is being typed."""
-    if not typed or typed == (chosen or "").replace("topic_", "topic "):
+    names = studio.open_run(run_id).topic_names()
+    if not typed or typed == colors.label_of(chosen or "", names):
         return no_update
-    return colors.choices(studio.load_result(run_id), typed=typed, chosen=chosen)
+    return colors.choices(studio.load_result(run_id), typed=typed, chosen=chosen, names=names)
 
 
 def download_cells(n_clicks: int | None, run_id: str, color: str) -> Any:

@@ -13,9 +13,9 @@ from dash.development.base_component import Component
 
 from pages._shared import colors, ids, studio
 from pages._shared.export import csv_button, csv_download
-from pages._shared.parts import broken_run, figure_card, link_button, no_run_state, page
+from pages._shared.opened import Opened, open_result
+from pages._shared.parts import figure_card, link_button, page
 from scetm_core import keys
-from scetm_core.errors import RunError
 from scetm_core.figures import (
     cell_topic_frame,
     gene_topic_frame,
@@ -29,7 +29,7 @@ from scetm_core.figures import (
 )
 
 if TYPE_CHECKING:
-    import anndata as ad
+    pass
 
 dash.register_page(__name__, path="/topics", name="Topics", title="Topics · scETM Studio", order=50, group="Explore")
 
@@ -65,23 +65,17 @@ HOW_CELLS = (
 def layout(run: str | None = None, topic: str | None = None, groupby: str | None = None, **_: str) -> Component:
     """The page, with one topic in focus."""
     question = "Which genes make up each topic, and which cells use it?"
-    try:
-        shown = studio.find_run(run)
-        if shown is None or not shown.has_result:
-            return page("Topics", question, no_run_state())
-        result = studio.load_result(shown.id)
-    except RunError as error:
-        return broken_run("Topics", question, error)
-    groups = grouping_columns(result)
-    label_key = shown.config.data.label_key
-    chosen = groupby if groupby in groups else (label_key if label_key in groups else keys.LEIDEN)
-    asked = colors.topic_in(topic, result)
-    focus = strongest_topic(result) if asked is None else asked
+    opened = open_result("Topics", question, run)
+    if not isinstance(opened, Opened):
+        return opened
+    chosen = opened.default_grouping(groupby)
+    asked = opened.topic_in(topic)
+    focus = opened.strongest_topic() if asked is None else asked
     return page(
         "Topics",
         question,
-        dcc.Store(id=ids.ACTIVE_RUN, data=shown.id),
-        _controls(result, groups, chosen, focus),
+        opened.store,
+        _controls(opened, chosen, focus),
         html.Div(
             [
                 figure_card(TOP_GENES, title="Top genes of the topic", how_to_read=HOW_TOP, height=440),
@@ -102,13 +96,13 @@ def layout(run: str | None = None, topic: str | None = None, groupby: str | None
     )
 
 
-def _controls(result: ad.AnnData, groups: list[str], chosen: str, focus: int) -> Component:
+def _controls(opened: Opened, chosen: str, focus: int) -> Component:
     return dmc.Group(
         [
             dmc.Select(
                 id=TOPIC,
                 label="Topic",
-                data=[{"value": str(t), "label": f"topic {t}"} for t in range(n_topics(result))],
+                data=opened.topic_options(),
                 value=str(focus),
                 searchable=True,
                 allowDeselect=False,
@@ -117,7 +111,7 @@ def _controls(result: ad.AnnData, groups: list[str], chosen: str, focus: int) ->
             dmc.Select(
                 id=GROUPBY,
                 label="Group cells by",
-                data=groups,
+                data=opened.grouping_columns(),
                 value=chosen,
                 searchable=True,
                 allowDeselect=False,
@@ -135,23 +129,9 @@ def _n_genes_control() -> Component:
     )
 
 
-def n_topics(result: ad.AnnData) -> int:
-    """Number of topics of a result."""
-    return int(result.obsm[keys.DELTA].shape[1])
-
-
-def strongest_topic(result: ad.AnnData) -> int:
-    """The topic that explains most reads: the one to begin with."""
-    return int(result.obsm[keys.THETA].mean(axis=0).argmax())
-
-
-def grouping_columns(result: ad.AnnData) -> list[str]:
-    """Columns of obs that group cells."""
-    return [
-        name
-        for name, values in result.obs.items()
-        if not pd.api.types.is_numeric_dtype(values) and 1 <= values.nunique() <= 200
-    ]
+def names_of(run_id: str) -> dict[str, str]:
+    """Names given to topics."""
+    return studio.open_run(run_id).topic_names()
 
 
 def mean_frame(run_id: str, groupby: str) -> pd.DataFrame:
@@ -174,7 +154,7 @@ def cell_frame(run_id: str, groupby: str) -> pd.DataFrame:
 @callback(Output(MEANS, "figure"), Input(ids.ACTIVE_RUN, "data"), Input(GROUPBY, "value"))
 def draw_means(run_id: str, groupby: str) -> go.Figure:
     """Draw groups x topics."""
-    return plot_topic_heatmap(mean_frame(run_id, groupby))
+    return plot_topic_heatmap(mean_frame(run_id, groupby), topic_names=names_of(run_id))
 
 
 @callback(Output(GENES, "figure"), Input(ids.ACTIVE_RUN, "data"), Input(N_GENES, "value"), Input(TOPIC, "value"))
@@ -186,7 +166,7 @@ def draw_genes(run_id: str, n_genes: int | None, topic: str) -> go.Figure:
 @callback(Output(CELLS, "figure"), Input(ids.ACTIVE_RUN, "data"), Input(GROUPBY, "value"))
 def draw_cells(run_id: str, groupby: str) -> go.Figure:
     """Draw cells x topics."""
-    return plot_cell_topic_heatmap(cell_frame(run_id, groupby))
+    return plot_cell_topic_heatmap(cell_frame(run_id, groupby), topic_names=names_of(run_id))
 
 
 @callback(

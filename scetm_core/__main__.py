@@ -21,7 +21,8 @@ from scetm_core.settings import SettingField, settings_of
 if TYPE_CHECKING:
     import anndata as ad
 
-    from scetm_core.runs import Run, Status
+    from scetm_core.jobfolder import Status
+    from scetm_core.runs import Run
 
 CANCELLED = 130
 

@@ -22,7 +22,8 @@ import psutil
 
 from scetm_core import keys
 from scetm_core.errors import RunError
-from scetm_core.runs import FINISHED, Run, Status, list_runs
+from scetm_core.jobfolder import FINISHED, JobFolder, Status
+from scetm_core.runs import Run, list_runs
 
 STALE_SECONDS = 120.0
 """A heartbeat older than this, from another host whose processes cannot be seen, counts as lost."""
@@ -51,8 +52,8 @@ def is_alive(status: Status) -> bool:
         return False
 
 
-def state(run: Run) -> str:
-    """State of a run as a page shows it: that of `status.json`, or ``"lost"`` if its worker died without a word."""
+def state(run: JobFolder) -> str:
+    """State of a run, or a task, as a page shows it: that of its status, or ``"lost"`` if its worker died unsaid."""
     status = run.status()
     return status.state if status.state in FINISHED or is_alive(status) else "lost"
 
@@ -88,8 +89,19 @@ def start(run: Run, *, n_slots: int = 1) -> None:
             eta_seconds=None,
         )
     )
-    worker = [sys.executable, "-m", "scetm_core.worker", str(run.path.resolve()), "--slots", str(n_slots)]
-    with run.log_path.open("ab") as log:
+    spawn(run, "scetm_core.worker", "--slots", str(n_slots))
+
+
+def spawn(job: JobFolder, module: str, *options: str) -> None:
+    """Run ``python -m MODULE FOLDER OPTIONS`` as a process of its own session, which outlives this one.
+
+    Raises
+    ------
+    RunError
+        If it cannot be started.
+    """
+    worker = [sys.executable, "-m", module, str(job.path.resolve()), *options]
+    with job.log_path.open("ab") as log:
         # The go-between ends at once, so that the worker is nobody's child: a background callback that is
         # stopped kills its children, and a server that ends leaves none behind unreaped.
         try:
@@ -102,11 +114,11 @@ def start(run: Run, *, n_slots: int = 1) -> None:
                 check=True,
             )
         except (OSError, subprocess.CalledProcessError) as error:
-            raise RunError(f"The worker of run {run.id} could not be started: {error}.") from error
+            raise RunError(f"The worker of {job.noun} {job.id} could not be started: {error}.") from error
 
 
-def cancel(run: Run) -> None:
-    """Ask the worker to stop at the next step; a run whose worker is gone is marked at once."""
+def cancel(run: JobFolder) -> None:
+    """Ask the worker to stop at the next step; a job whose worker is gone is marked at once."""
     run.request_cancel()
     if state(run) == "lost":
         run.write_status(
@@ -115,8 +127,8 @@ def cancel(run: Run) -> None:
 
 
 @contextlib.contextmanager
-def hold(run: Run) -> Iterator[None]:
-    """Be the only process that works on a run.
+def hold(run: JobFolder) -> Iterator[None]:
+    """Be the only process that works on a run, or a task.
 
     Raises
     ------
@@ -127,7 +139,7 @@ def hold(run: Run) -> Iterator[None]:
     try:
         lock.acquire()
     except filelock.Timeout:
-        raise RunError(f"Run {run.id} is already being worked on by another process.") from None
+        raise RunError(f"{run.noun.capitalize()} {run.id} is already being worked on by another process.") from None
     try:
         yield
     finally:

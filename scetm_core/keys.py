@@ -39,11 +39,18 @@ CHECKPOINT_FOLDER = "checkpoint"
 MODEL_FILE = "model.safetensors"
 RESULT_FILE = "result.h5ad"
 EVALUATION_FILE = "evaluation.json"
+TOPIC_NAMES_FILE = "topic_names.json"
+ENRICHMENT_FOLDER = "enrichment"
+DIFFERENTIAL_FOLDER = "differential"
+MAP_FOLDER = "map"
+TASKS_FOLDER = "tasks"
+REQUEST_FILE = "request.json"
 
 # Folders of a home
 RUNS_FOLDER = "runs"
 UPLOADS_FOLDER = "uploads"
 DEMO_FOLDER = "demo"
+GENE_SETS_FOLDER = "gene_sets"
 CACHE_FOLDER = "cache"
 SLOTS_FOLDER = "slots"
 

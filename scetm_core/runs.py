@@ -6,7 +6,6 @@ Files that change are replaced atomically (written beside, then renamed); `metri
 from __future__ import annotations
 
 import csv
-import dataclasses
 import datetime as dt
 import io
 import json
@@ -17,7 +16,6 @@ import time
 import typing
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,44 +23,18 @@ from scetm_core import keys
 from scetm_core.config import FORMAT_VERSION, RunConfig
 from scetm_core.errors import ConfigError, RunError
 from scetm_core.files import describe_input, is_disk_full, library_versions, scores_as_json, write_atomically
+from scetm_core.jobfolder import JobFolder, Status, new_status
 
 if TYPE_CHECKING:
     import anndata as ad
     import pandas as pd
 
-STATES = ("queued", "running", "done", "failed", "cancelled")
-FINISHED = ("done", "failed", "cancelled")
+MAX_TOPIC_NAME = 40
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Status:
-    """Where a run stands, as its worker last wrote it (`status.json`). Times are seconds since 1970, UTC."""
-
-    state: str = "queued"
-    stage: str = "waiting"
-    message: str = ""
-    step: int = 0
-    max_steps: int = 0
-    epoch: float = 0.0
-    eta_seconds: float | None = None
-    device: str = ""
-    pid: int | None = None
-    pid_started: float | None = None
-    host: str = ""
-    queued_at: float = 0.0
-    started_at: float | None = None
-    finished_at: float | None = None
-    heartbeat: float = 0.0
-
-    @property
-    def progress(self) -> float:
-        """Share of training steps done, 0 to 1."""
-        return min(self.step / self.max_steps, 1.0) if self.max_steps else 0.0
-
-
-class Run:
-    """One run folder.
+class Run(JobFolder):
+    """One run folder: see `JobFolder` for its status, log and cancel marker.
 
     Parameters
     ----------
@@ -75,8 +47,10 @@ class Run:
         If there is no run at `path`.
     """
 
+    noun = "run"
+
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        super().__init__(path)
         if not self._file(keys.CONFIG_FILE).is_file():
             raise RunError(f"No run at {self.path}: it holds no {keys.CONFIG_FILE}.")
 
@@ -106,7 +80,7 @@ class Run:
             path.parent.mkdir(parents=True, exist_ok=True)
             draft.mkdir()
             write_atomically(draft / keys.CONFIG_FILE, json.dumps(record, indent=2))
-            _write_status(draft, Status(queued_at=time.time(), max_steps=config.train.max_steps))
+            new_status(draft, Status(queued_at=time.time(), max_steps=config.train.max_steps))
             os.replace(draft, path)
         except OSError as error:
             raise RunError(
@@ -116,14 +90,6 @@ class Run:
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         return cls(path)
-
-    @property
-    def id(self) -> str:
-        """Name of the folder, used in URLs."""
-        return self.path.name
-
-    def _file(self, name: str) -> Path:
-        return self.path / name
 
     def _record(self) -> dict[str, Any]:
         try:
@@ -162,52 +128,6 @@ class Run:
         """Seconds since 1970."""
         return typing.cast("float", self._record()["created_at"])
 
-    # ---- status ------------------------------------------------------------------------------------------------
-
-    def status(self) -> Status:
-        """What the worker wrote last; whether it is still alive is `jobs.state`'s to say.
-
-        Raises
-        ------
-        RunError
-            If `status.json` is missing or damaged.
-        """
-        known = {entry.name for entry in dataclasses.fields(Status)}
-        try:
-            values = json.loads(self._file(keys.STATUS_FILE).read_text(encoding="utf-8"))
-            return Status(**{name: value for name, value in values.items() if name in known})
-        except (OSError, ValueError, AttributeError) as error:
-            raise RunError(f"{keys.STATUS_FILE} of run {self.id} cannot be read ({error}).") from error
-
-    def write_status(self, status: Status) -> None:
-        """Replace `status.json`.
-
-        Raises
-        ------
-        RunError
-            If it cannot be written (disk full, folder deleted).
-        """
-        assert status.state in STATES, status.state
-        try:
-            _write_status(self.path, status)
-        except OSError as error:
-            raise RunError(f"Cannot write the status of run {self.id}: {error.strerror or error}.") from error
-
-    # ---- cancel marker -----------------------------------------------------------------------------------------
-
-    def request_cancel(self) -> None:
-        """Leave the marker that the worker looks at between steps."""
-        self._file(keys.CANCEL_FILE).touch()
-
-    def clear_cancel(self) -> None:
-        """Take the marker away, before a resume."""
-        self._file(keys.CANCEL_FILE).unlink(missing_ok=True)
-
-    @property
-    def cancel_requested(self) -> bool:
-        """Whether somebody wants the run to stop."""
-        return self._file(keys.CANCEL_FILE).exists()
-
     # ---- curves and log ----------------------------------------------------------------------------------------
 
     def append_metrics(self, records: Iterable[Mapping[str, float]]) -> None:
@@ -245,24 +165,6 @@ class Run:
             return pd.DataFrame({"step": pd.Series(dtype=int)})
         rows = pd.read_csv(io.StringIO(complete), on_bad_lines="skip")
         return rows.drop_duplicates("step", keep="last").sort_values("step").reset_index(drop=True)
-
-    @property
-    def lock_path(self) -> Path:
-        """Locked by the worker as long as it lives."""
-        return self._file(keys.LOCK_FILE)
-
-    @property
-    def log_path(self) -> Path:
-        """Where the worker's output goes."""
-        return self._file(keys.LOG_FILE)
-
-    def log_tail(self, n_lines: int = 30) -> str:
-        """Last lines of the log; empty if there is none yet."""
-        if not self.log_path.exists():
-            return ""
-        with self.log_path.open("rb") as stream:
-            stream.seek(max(0, self.log_path.stat().st_size - 200 * n_lines))
-            return "\n".join(stream.read().decode("utf-8", errors="replace").splitlines()[-n_lines:])
 
     # ---- vocabulary, model, result -----------------------------------------------------------------------------
 
@@ -362,9 +264,52 @@ class Run:
         except (OSError, ValueError) as error:
             raise RunError(f"{keys.EVALUATION_FILE} of run {self.id} cannot be read ({error}).") from error
 
+    # ---- what was worked out afterwards: safe to delete, but for the names ------------------------------------
+
+    def topic_names(self) -> dict[str, str]:
+        """Names that the user has given to topics, e.g. ``{"topic_7": "beta cells"}``.
+
+        Raises
+        ------
+        RunError
+            If `topic_names.json` is damaged.
+        """
+        file = self._file(keys.TOPIC_NAMES_FILE)
+        try:
+            names = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+            return {str(topic): str(name) for topic, name in names.items()}
+        except (OSError, ValueError, AttributeError) as error:
+            raise RunError(f"{keys.TOPIC_NAMES_FILE} of run {self.id} cannot be read ({error}).") from error
+
+    def write_topic_names(self, names: Mapping[str, str]) -> None:
+        """Replace the names of topics; empty ones are left out."""
+        kept = {topic: " ".join(name.split())[:MAX_TOPIC_NAME] for topic, name in names.items() if name.strip()}
+        write_atomically(self._file(keys.TOPIC_NAMES_FILE), json.dumps(kept, indent=2, ensure_ascii=False))
+
+    def table_path(self, folder: str, name: str) -> Path:
+        """Where a table worked out from the result lies: ``enrichment/reactome.parquet``.
+
+        Raises
+        ------
+        RunError
+            If the name cannot be that of a file.
+        """
+        if name != table_name(name):
+            raise RunError(f"{name[:80]!r} cannot name a table of run {self.id}.")
+        return self.path / folder / f"{name}.parquet"
+
+    def tables(self, folder: str) -> dict[str, Path]:
+        """The tables there are in a folder, by name."""
+        return {path.stem: path for path in sorted((self.path / folder).glob("*.parquet"))}
+
     def delete(self) -> None:
         """Remove the folder and all that is in it."""
         shutil.rmtree(self.path)
+
+
+def table_name(text: str) -> str:
+    """A text as the name of a table: what a file name cannot hold becomes "_"."""
+    return re.sub(r"[^A-Za-z0-9 ._()+=@,-]", "_", text)[:120].strip(" .") or "_"
 
 
 def open_run(runs_folder: Path, run_id: str) -> Run:
@@ -403,8 +348,3 @@ def new_run_path(runs_folder: Path, name: str) -> Path:
         count += 1
         path = runs_folder / f"{stem}-{count}"
     return path
-
-
-def _write_status(folder: Path, status: Status) -> None:
-    stamped = dataclasses.replace(status, heartbeat=time.time())
-    write_atomically(folder / keys.STATUS_FILE, json.dumps(dataclasses.asdict(stamped)))

@@ -12,19 +12,19 @@ import dataclasses
 import logging
 import os
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scetm_core import jobs, keys
-from scetm_core.errors import RunError, ScetmError
-from scetm_core.files import is_disk_full
-from scetm_core.runs import Run, Status
+from scetm_core.errors import RunError
+from scetm_core.jobfolder import Status
+from scetm_core.reporter import Cancelled, Reporter, in_words
+from scetm_core.runs import Run
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from scetm_core.model.cells import CellData
     from scetm_core.trainer import Record
 
-HEARTBEAT_SECONDS = 5.0
 JUDGED_CELLS = 4000  # cells whose NLL is compared with that of the mean mixture: one chunk, seconds at most
 
 # Read by OpenMP when torch is loaded: threads that spin while they wait take the processor from each other as soon as
@@ -41,53 +40,6 @@ JUDGED_CELLS = 4000  # cells whose NLL is compared with that of the mean mixture
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 log = logging.getLogger("scetm")
-
-
-class Cancelled(Exception):
-    """Somebody asked for a stop; what is done so far is kept."""
-
-
-class Reporter:
-    """Writes the status of a run, and keeps its heartbeat going during long stages."""
-
-    def __init__(self, run: Run, on_change: Callable[[Status], None] | None = None) -> None:
-        self.run, self.on_change = run, on_change
-        self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self._status = dataclasses.replace(run.status(), **jobs.identity())  # type: ignore[arg-type]
-        self._beat = threading.Thread(target=self._keep_beating, daemon=True)
-
-    def __enter__(self) -> Self:
-        self.update(state="queued", message="Waiting for other runs to finish.")
-        self._beat.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._beat.join()
-
-    def update(self, **changes: object) -> None:
-        """Change some fields of the status and write it."""
-        with self._lock:
-            self._status = dataclasses.replace(self._status, **changes)  # type: ignore[arg-type]
-            self.run.write_status(self._status)
-        if self.on_change:
-            self.on_change(self._status)
-
-    def stage(self, name: str, message: str) -> None:
-        """Enter the next stage, unless somebody asked for a stop."""
-        if self.run.cancel_requested:
-            raise Cancelled
-        log.info(message)
-        self.update(stage=name, message=message, eta_seconds=None)
-
-    def _keep_beating(self) -> None:
-        while not self._stop.wait(HEARTBEAT_SECONDS):
-            try:
-                with self._lock:
-                    self.run.write_status(self._status)
-            except RunError as error:  # a full disk may have room again by the next beat
-                log.warning("%s", error)
 
 
 def run_analysis(run: Run, *, n_slots: int = 0, on_change: Callable[[Status], None] | None = None) -> str:
@@ -124,23 +76,12 @@ def run_analysis(run: Run, *, n_slots: int = 0, on_change: Callable[[Status], No
             outcome = {"state": "cancelled", "message": "Cancelled. Resume continues from the last step."}
         except Exception as error:
             log.error("%s", traceback.format_exc())
-            outcome = {"state": "failed", "message": _in_words(error)}
+            outcome = {"state": "failed", "message": in_words(error)}
         try:
             report.update(**outcome, eta_seconds=None, finished_at=time.time())
         except RunError as error:  # the disk is still full, or the folder gone: the run will show as lost
             log.error("%s", error)
     return outcome["state"]
-
-
-def _in_words(error: Exception) -> str:
-    """What a page says of an error: ours speak for themselves, others are named."""
-    if isinstance(error, ScetmError):
-        return str(error)
-    if isinstance(error, OSError) and is_disk_full(error):
-        return "The disk is full. Free some space, then resume; the last checkpoint is kept."
-    if isinstance(error, MemoryError) or "not enough memory" in str(error) or "out of memory" in str(error):
-        return "There was not enough memory. Use fewer genes, a smaller minibatch, or fewer topics."
-    return f"Unexpected {type(error).__name__}: {error}. The log has the details; please report it."
 
 
 def _analyse(run: Run, report: Reporter, *, n_threads: int) -> None:

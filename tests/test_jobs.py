@@ -18,7 +18,8 @@ import pytest
 
 from scetm_core import jobs, keys
 from scetm_core.errors import RunError
-from scetm_core.runs import Run, Status
+from scetm_core.jobfolder import Status
+from scetm_core.runs import Run
 
 MakeRun = Callable[..., Run]
 WaitUntil = Callable[..., None]

@@ -19,7 +19,8 @@ import pytest
 from scetm_core import keys, runs
 from scetm_core.config import RunConfig
 from scetm_core.errors import RunError
-from scetm_core.runs import Run, Status, describe_input, list_runs, new_run_path, open_run
+from scetm_core.jobfolder import Status
+from scetm_core.runs import Run, describe_input, list_runs, new_run_path, open_run
 
 TinyConfig = Callable[..., RunConfig]
 MakeRun = Callable[..., Run]

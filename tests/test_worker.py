@@ -12,9 +12,10 @@ from typing import Any
 import anndata as ad
 import pytest
 
-from scetm_core import jobs, keys, runs
+from scetm_core import jobs, keys
 from scetm_core.errors import DataError, RunError
-from scetm_core.runs import Run, Status
+from scetm_core.jobfolder import Status
+from scetm_core.runs import Run
 from scetm_core.worker import run_analysis
 
 MakeRun = Callable[..., Run]
@@ -221,10 +222,10 @@ def test_a_device_that_is_not_there_fails_in_words(make_run: MakeRun, monkeypatc
 def test_a_status_that_cannot_be_written_for_a_while_does_not_kill_the_heartbeat(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., None]
 ) -> None:
-    from scetm_core import worker
+    from scetm_core import jobfolder, reporter
 
-    run, failures, original = make_run(), [], runs._write_status
-    monkeypatch.setattr(worker, "HEARTBEAT_SECONDS", 0.01)
+    run, failures, original = make_run(), [], jobfolder.new_status
+    monkeypatch.setattr(reporter, "HEARTBEAT_SECONDS", 0.01)
 
     def fail_for_a_while(folder: Path, status: Status) -> None:
         if len(failures) < 3:
@@ -232,8 +233,8 @@ def test_a_status_that_cannot_be_written_for_a_while_does_not_kill_the_heartbeat
             disk_full()
         original(folder, status)
 
-    with worker.Reporter(run) as report:
-        monkeypatch.setattr(runs, "_write_status", fail_for_a_while)
+    with reporter.Reporter(run) as report:
+        monkeypatch.setattr(jobfolder, "new_status", fail_for_a_while)
         wait_until(lambda: len(failures) == 3)
         before = run.status().heartbeat
         wait_until(lambda: run.status().heartbeat > before)

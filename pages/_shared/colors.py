@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import dash_mantine_components as dmc
@@ -13,7 +14,6 @@ from scetm_core import keys
 from scetm_core.data.expression import gene_expression, search_genes
 from scetm_core.errors import ScetmError
 from scetm_core.figures import umap_frame
-from scetm_core.runs import open_run
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -37,9 +37,12 @@ def color_select(component_id: str, *, label: str, data: list[dict[str, Any]], v
     )
 
 
-def choices(result: ad.AnnData, *, typed: str = "", chosen: str | None = None) -> list[dict[str, Any]]:
+def choices(
+    result: ad.AnnData, *, typed: str = "", chosen: str | None = None, names: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
     """Groups of choices for a `color_select`: all columns and topics, and the genes that match what is typed."""
     columns = list(result.obs.columns)
+    names = names or {}
     topics = [keys.topic_name(topic) for topic in range(result.obsm[keys.DELTA].shape[1])]
     taken = {*columns, *topics}
     genes = search_genes(list(result.var_names), typed, limit=N_GENES_OFFERED) if typed else []
@@ -47,15 +50,21 @@ def choices(result: ad.AnnData, *, typed: str = "", chosen: str | None = None) -
         genes = [chosen, *genes]
     groups = {"Columns": columns, "Topics": topics, "Genes": [gene for gene in genes if gene not in taken]}
     return [
-        {"group": name, "items": [{"value": item, "label": item.replace("topic_", "topic ")} for item in items]}
+        {"group": name, "items": [{"value": item, "label": label_of(item, names)} for item in items]}
         for name, items in groups.items()
         if items
     ]
 
 
+def label_of(color: str, names: Mapping[str, str]) -> str:
+    """What a column, topic or gene is called in lists; a topic by its name as well."""
+    number = color.removeprefix("topic_")
+    return studio.topic_label(int(number), names) if color != number and number.isdecimal() else color
+
+
 def default_colors(result: ad.AnnData, run_id: str) -> tuple[str, str]:
     """Batch and label of the run's settings; where there is none, clusters, then counts."""
-    data = open_run(studio.current().runs_folder, run_id).config.data
+    data = studio.open_run(run_id).config.data
     wanted = (data.batch_key, data.label_key, keys.LEIDEN, keys.N_COUNTS)
     found = [key for key in wanted if key is not None and key in result.obs]
     return found[0], found[1] if len(found) > 1 else found[0]
@@ -68,20 +77,17 @@ def colored_frame(run_id: str, color: str) -> pd.DataFrame:
     """
     result = studio.load_result(run_id)
     if color in result.obs or color not in result.var_names:
-        return umap_frame(result, color=color)
-    config = open_run(studio.current().runs_folder, run_id).config
+        frame = umap_frame(result, color=color)
+        if not frame.empty and color not in result.obs:
+            frame.attrs["title"] = label_of(color, studio.open_run(run_id).topic_names())
+        return frame
+    config = studio.open_run(run_id).config
     try:
         return umap_frame(result, color=color, values=gene_expression(config.data, color))
     except ScetmError as error:
         frame = pd.DataFrame()
         frame.attrs["reason"] = str(error)
         return frame
-
-
-def topic_in(text: str | None, result: ad.AnnData) -> int | None:
-    """The topic a URL asks for, if the result has it."""
-    n_topics = result.obsm[keys.DELTA].shape[1]
-    return next((topic for topic in range(n_topics) if str(topic) == text), None)
 
 
 def map_table(run_id: str, color: str) -> pd.DataFrame:

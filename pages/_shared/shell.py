@@ -13,6 +13,9 @@ from pages._shared import ids, studio
 
 GROUPS = ("Prepare", "Explore", "Explain", "Judge")  # in the order of the work
 
+CARRIED = ("run", "topic", "set", "sets", "label", "groupby")
+"""Names in a query that mean the same on every page; assets/studio.js keeps the links up to date as they change."""
+
 BURGER = "nav-burger"
 SHELL = "shell"
 
@@ -115,9 +118,17 @@ def follow_url(
     known = asked if asked in {run.id for run in runs} else None
     if known is None and not asked and (shown := studio.default_run(runs)) is not None:
         known = shown.id
-    tail = f"?run={known}" if known and asked else ""
+    tail = carried(search) if known and asked else ""
     hrefs = [link["path"] + (tail if link["path"] not in ("/", "/data", "/train") else "") for link in links]
     return options, known, hrefs, [link["path"] == pathname for link in links]
+
+
+def carried(search: str | None) -> str:
+    """What of a query goes along to the next page: the run, and what is chosen in it."""
+    from urllib.parse import parse_qsl, urlencode
+
+    kept = [(name, value) for name, value in parse_qsl((search or "").lstrip("?")) if name in CARRIED]
+    return f"?{urlencode(kept)}" if kept else ""
 
 
 def run_in(search: str | None) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,10 +13,12 @@ from typing import TYPE_CHECKING
 from scetm_core import keys
 from scetm_core.data.catalog import Catalog
 from scetm_core.errors import RunError
-from scetm_core.runs import Run, list_runs, open_run
+from scetm_core.runs import Run, list_runs
+from scetm_core.runs import open_run as open_run_in
 
 if TYPE_CHECKING:
     import anndata as ad
+    import pandas as pd
 
 
 HOME_VARIABLE = "SCETM_HOME"
@@ -45,6 +48,11 @@ class Studio:
         """Where uploaded files go."""
         return self.home / keys.UPLOADS_FOLDER
 
+    @property
+    def gene_sets_folder(self) -> Path:
+        """Where uploaded and fetched gene sets and markers go."""
+        return self.home / keys.GENE_SETS_FOLDER
+
     def make_folders(self) -> None:
         """Create the home.
 
@@ -53,7 +61,8 @@ class Studio:
         RunError
             If it cannot be created or written to.
         """
-        for folder in (self.runs_folder, self.demo_folder, self.uploads_folder, self.home / keys.CACHE_FOLDER):
+        folders = (self.runs_folder, self.demo_folder, self.uploads_folder, self.gene_sets_folder)
+        for folder in (*folders, self.home / keys.CACHE_FOLDER):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
@@ -63,7 +72,7 @@ class Studio:
 
     def catalog(self) -> Catalog:
         """The data files that may be shown."""
-        roots = {"demo": self.demo_folder, "uploads": self.uploads_folder}
+        roots = {"demo": self.demo_folder, "uploads": self.uploads_folder, "gene-sets": self.gene_sets_folder}
         for folder in self.data_dirs:
             name, count = folder.name or "data", 1
             while name in roots:
@@ -118,9 +127,20 @@ def find_run(run_id: str | None) -> Run | None:
         If a run is asked for by name and does not exist.
     """
     if run_id:
-        return open_run(current().runs_folder, run_id)
+        return open_run(run_id)
     runs, _ = list_readable_runs()
     return default_run(runs)
+
+
+def open_run(run_id: str) -> Run:
+    """The run of this home with that id.
+
+    Raises
+    ------
+    RunError
+        If there is none.
+    """
+    return open_run_in(current().runs_folder, run_id)
 
 
 def default_run(runs: list[Run]) -> Run | None:
@@ -136,7 +156,7 @@ def load_result(run_id: str) -> ad.AnnData:
     RunError
         If there is no such run, or no result yet.
     """
-    run = open_run(current().runs_folder, run_id)
+    run = open_run(run_id)
     stamp = run.result_path.stat().st_mtime_ns if run.has_result else 0
     return _read_result(run.path, stamp)
 
@@ -144,6 +164,45 @@ def load_result(run_id: str) -> ad.AnnData:
 @functools.lru_cache(maxsize=4)
 def _read_result(path: Path, stamp: int) -> ad.AnnData:
     return Run(path).load_result()
+
+
+def table_stamp(run: Run, kind: str, name: str) -> str:
+    """Changes when a table of a run does: ``"NAME:version"``; "" if there is none."""
+    path = run.table_path(kind, name)
+    return f"{name}:{path.stat().st_mtime_ns}" if path.is_file() else ""
+
+
+def load_table(run_id: str, kind: str, name: str) -> pd.DataFrame | None:
+    """A table worked out from the result of a run, read once per version; None if there is none.
+
+    Its `attrs` hold what the worker said of it (see `answers`). Shared between calls: never change it.
+
+    Raises
+    ------
+    RunError
+        If there is no such run, or the table cannot be read.
+    """
+    run = open_run(run_id)
+    stamp = table_stamp(run, kind, name)
+    return _read_table(run.table_path(kind, name), stamp) if stamp else None
+
+
+@functools.lru_cache(maxsize=8)
+def _read_table(path: Path, stamp: str) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+        raise RunError(
+            f"{path.parent.name}/{path.name} cannot be read ({error}). Delete it and start it again."
+        ) from error
+
+
+def topic_label(topic: int, names: Mapping[str, str]) -> str:
+    """A topic as lists show it: ``"topic 7 · beta cells"``, or ``"topic 7"``."""
+    name = names.get(keys.topic_name(topic))
+    return f"topic {topic} · {name}" if name else f"topic {topic}"
 
 
 def run_label(run: Run) -> str:

@@ -31,7 +31,8 @@ from pages._train.findings import findings_view
 from scetm_core import jobs
 from scetm_core.errors import RunError
 from scetm_core.figures.training import plot_training, training_frame
-from scetm_core.runs import FINISHED, Run, Status, open_run
+from scetm_core.jobfolder import FINISHED, Status
+from scetm_core.runs import Run, open_run
 
 CURVE = "training-curve"
 START = "train-start"  # the run to start, by whoever has just made or resumed it

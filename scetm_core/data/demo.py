@@ -54,9 +54,9 @@ def write_demo(out: Path) -> dict[str, Path]:
         out.mkdir(parents=True, exist_ok=True)
         for name, member in _MEMBERS.items():
             if not files[name].is_file():
-                _write_counts(_package_file("came", "sample_data.zip"), member, files[name])
+                _write_counts(package_file("came", "sample_data.zip"), member, files[name])
         if not files[REACTOME].is_file():
-            source = _package_file("vega", "data/reactomes.gmt")
+            source = package_file("vega", "data/reactomes.gmt")
             draft = files[REACTOME].with_name(f".{REACTOME}.{os.getpid()}.draft")
             try:
                 shutil.copyfile(source, draft)
@@ -71,7 +71,7 @@ def write_demo(out: Path) -> dict[str, Path]:
     return files
 
 
-def _package_file(package: str, relative: str) -> Path:
+def package_file(package: str, relative: str) -> Path:
     """A file inside an installed package, which is not imported."""
     spec = importlib.util.find_spec(package)
     for folder in (spec.submodule_search_locations or []) if spec else []:

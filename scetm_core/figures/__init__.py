@@ -5,6 +5,7 @@ its reason (`frame.attrs["reason"]`); its figure shows that reason.
 """
 
 from scetm_core.figures._colors import category_colors, palette
+from scetm_core.figures._result import gene_weights, topic_label, topic_values
 from scetm_core.figures._theme import GRAPH_CONFIG, MAP_CONFIG, TEMPLATE, empty_figure, new_figure
 from scetm_core.figures.cell_topics import cell_topic_frame, plot_cell_topic_heatmap
 from scetm_core.figures.quality import plot_histogram
@@ -27,6 +28,7 @@ __all__ = [
     "default_point_size",
     "empty_figure",
     "gene_topic_frame",
+    "gene_weights",
     "new_figure",
     "palette",
     "plot_cell_topic_heatmap",
@@ -37,7 +39,9 @@ __all__ = [
     "plot_training",
     "plot_umap",
     "top_genes_frame",
+    "topic_label",
     "topic_mean_frame",
+    "topic_values",
     "training_frame",
     "umap_frame",
 ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from scetm_core.figures._colors import MAGNITUDE_SCALE, SIGNED_SCALE
+from scetm_core.figures._result import topic_label
 from scetm_core.figures._theme import ACCENT, new_figure
 
 ROW_HEIGHT = 15
@@ -16,7 +17,15 @@ TOP = 108
 """Pixels above the rows: colour bar, title and labels of the axis."""
 
 
-def topic_heatmap(frame: pd.DataFrame, *, uirevision: str, signed: bool, unit: str, hover: str) -> go.Figure:
+def topic_heatmap(
+    frame: pd.DataFrame,
+    *,
+    uirevision: str,
+    signed: bool,
+    unit: str,
+    hover: str,
+    topic_names: Mapping[str, str] | None = None,
+) -> go.Figure:
     """Rows x topics as colours, the first row on top, topics by their number along x.
 
     Parameters
@@ -31,6 +40,8 @@ def topic_heatmap(frame: pd.DataFrame, *, uirevision: str, signed: bool, unit: s
         Title of the colour bar.
     hover
         Text of the hover label.
+    topic_names
+        Names given to topics ("topic_7" -> "beta cells"), written upright beside their numbers.
     """
     values = frame.to_numpy(dtype=np.float32)
     limit = float(np.abs(values).max(initial=0)) or 1.0
@@ -59,7 +70,12 @@ def topic_heatmap(frame: pd.DataFrame, *, uirevision: str, signed: bool, unit: s
     )
     figure.update_yaxes(showgrid=False, ticks="", showline=False, range=[len(frame) - 0.5, -0.5])
     place = {"x": 0, "xref": "container", "y": 1, "yref": "container", "yanchor": "top", "pad": {"l": 12, "t": 6}}
-    figure.update_layout(margin={"t": TOP}, dragmode="zoom", title={"text": unit, "font": {"size": 12}, **place})
+    top = TOP
+    if named := [topic_label(name, topic_names) for name in frame.columns if name in (topic_names or {})]:
+        labels = [topic_label(name, topic_names) for name in frame.columns]
+        figure.update_xaxes(tickmode="array", tickvals=topic_ticks(frame), ticktext=labels, tickangle=-90)
+        top += round(6.3 * max(map(len, named)))
+    figure.update_layout(margin={"t": top}, dragmode="zoom", title={"text": unit, "font": {"size": 12}, **place})
     return figure
 
 
@@ -88,7 +104,7 @@ def name_rows(figure: go.Figure, names: Sequence[str], *, row_height: int = ROW_
     figure.update_yaxes(
         tickmode="array", tickvals=np.arange(len(names)), ticktext=list(names), tickfont={"size": 11}, automargin=True
     )
-    figure.update_layout(height=TOP + 12 + row_height * max(len(names), 4))
+    figure.update_layout(height=(figure.layout.margin.t or TOP) + 12 + row_height * max(len(names), 4))
 
 
 def outline_topic(figure: go.Figure, frame: pd.DataFrame, topic: int) -> None:

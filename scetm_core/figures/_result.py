@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from scetm_core import keys
+from scetm_core.figures._theme import plain_text
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -32,6 +34,13 @@ def topic_number(name: str) -> int | None:
     """7 for "topic_7", None for anything else."""
     match = _TOPIC.fullmatch(name)
     return int(match[1]) if match else None
+
+
+def topic_label(name: str, names: Mapping[str, str] | None = None) -> str:
+    """A topic as figures write it: ``"7 beta cells"`` for "topic_7" where it was given that name, else ``"7"``."""
+    number = name.removeprefix("topic_")
+    given = (names or {}).get(name)
+    return f"{number} {plain_text(given)}" if given else number
 
 
 def topic_values(result: ad.AnnData, use_rep: str) -> pd.DataFrame:

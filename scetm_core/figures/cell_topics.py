@@ -115,13 +115,15 @@ def _colors(result: ad.AnnData, column: str, marks: pd.Series) -> dict[str, str]
     return {**shown, MISSING: MISSING_COLOR} if marks.isna().any() else shown
 
 
-def plot_cell_topic_heatmap(frame: pd.DataFrame) -> go.Figure:
+def plot_cell_topic_heatmap(frame: pd.DataFrame, *, topic_names: Mapping[str, str] | None = None) -> go.Figure:
     """Draw cells x topics with a colour bar per annotation at the left; how many cells were sampled is said.
 
     Parameters
     ----------
     frame
         From `cell_topic_frame`.
+    topic_names
+        Names given to topics: "topic_7" -> "beta cells".
     """
     if frame.empty:
         return empty_figure(reason_of(frame))
@@ -130,6 +132,7 @@ def plot_cell_topic_heatmap(frame: pd.DataFrame) -> go.Figure:
     topics = f", {frame.shape[1]} of {n_topics} topics" if frame.shape[1] < n_topics else ""
     figure = topic_heatmap(
         frame,
+        topic_names=topic_names,
         uirevision="cell-topic",
         signed=True,
         unit=f"delta ({cells}{topics})",
@@ -146,7 +149,7 @@ def plot_cell_topic_heatmap(frame: pd.DataFrame) -> go.Figure:
     n_rows = max((len(colors) + 2 for colors in frame.attrs["colors"].values()), default=0)
     below = names_below + _LEGEND_ROW * n_rows
     figure.update_layout(
-        height=TOP + _HEIGHT + below,
+        height=(figure.layout.margin.t or TOP) + _HEIGHT + below,
         margin={"b": below},
         legend={"orientation": "h", "y": -names_below / _HEIGHT, "yanchor": "top", "x": 0},
     )

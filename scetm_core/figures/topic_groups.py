@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,13 +62,15 @@ def topic_mean_frame(result: ad.AnnData, *, groupby: str, use_rep: str = keys.TH
     return frame
 
 
-def plot_topic_heatmap(frame: pd.DataFrame) -> go.Figure:
+def plot_topic_heatmap(frame: pd.DataFrame, *, topic_names: Mapping[str, str] | None = None) -> go.Figure:
     """Draw groups x topics, with the number of cells beside each group's name.
 
     Parameters
     ----------
     frame
         From `topic_mean_frame`.
+    topic_names
+        Names given to topics: "topic_7" -> "beta cells".
     """
     if frame.empty:
         return empty_figure(reason_of(frame))
@@ -78,6 +81,7 @@ def plot_topic_heatmap(frame: pd.DataFrame) -> go.Figure:
     )
     figure = topic_heatmap(
         frame,
+        topic_names=topic_names,
         uirevision=f"topic-mean-{attrs['use_rep']}",
         signed=attrs["use_rep"] != keys.THETA,
         unit=what + left_out,

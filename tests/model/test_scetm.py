@@ -9,7 +9,6 @@ import anndata as ad
 import numpy as np
 import pytest
 import torch
-from scetm_core.model.gene_sums import GeneSums
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
@@ -17,6 +16,7 @@ from scetm_core.config import ModelConfig
 from scetm_core.errors import ConfigError, RunError
 from scetm_core.model import Elbo, ScETM, resolve_device
 from scetm_core.model.cells import Cells, Minibatch, prepare_cells
+from scetm_core.model.gene_sums import GeneSums
 from scetm_core.model.scetm import LOG_SIGMA_RANGE
 
 ModelFor = Callable[..., ScETM]

@@ -10,7 +10,8 @@ import numpy as np
 from scetm_core import keys
 from scetm_core.config import RunConfig
 from scetm_core.data.simulate import simulate
-from scetm_core.runs import Run, Status
+from scetm_core.jobfolder import Status
+from scetm_core.runs import Run
 
 N_CELLS, N_GENES, N_TOPICS = 60, 30, 6
 DONE = "done-run"

@@ -20,7 +20,8 @@ from dash.development.base_component import Component
 from pages._shared import studio
 from pages._shared.studio import Studio
 from scetm_core.config import run_config_from_flat
-from scetm_core.runs import Run, Status
+from scetm_core.jobfolder import Status
+from scetm_core.runs import Run
 from tests.pages.by_hand import COLUMNS, DONE, N_TOPICS, finish, planted_data, result_of
 
 PageModule = Callable[[str], ModuleType]

@@ -15,6 +15,7 @@ import pytest
 from dash import Dash, no_update
 from dash.development.base_component import Component
 
+from pages._shared.opened import is_grouping
 from pages._shared.studio import Studio
 from scetm_core import keys
 from scetm_core.runs import Run
@@ -209,7 +210,8 @@ def test_a_topic_begins_with_the_strongest_and_groups_are_the_labels(
 def test_a_topic_that_does_not_exist_falls_back_to_the_strongest(
     topic: str, topics: ModuleType, result: ad.AnnData, find: Callable[..., Any]
 ) -> None:
-    assert find(topics.layout(run=DONE, topic=topic), "topics-topic").value == str(topics.strongest_topic(result))
+    strongest = str(result.obsm[keys.THETA].mean(axis=0).argmax())
+    assert find(topics.layout(run=DONE, topic=topic), "topics-topic").value == strongest
 
 
 def test_the_heatmaps_hold_one_column_per_topic(topics: ModuleType, app: Dash) -> None:
@@ -262,15 +264,12 @@ def test_a_click_beside_the_columns_changes_nothing(click: Any, topics: ModuleTy
         assert topics.focus_clicked_topic(None, None, click) is no_update
 
 
-def test_columns_of_many_values_do_not_group_cells(
-    topics: ModuleType, result: ad.AnnData, make_shown_run: Callable[..., Run]
-) -> None:
-    assert topics.grouping_columns(result) == ["batch", "cell_type", "leiden"]
-    wide = result.copy()
-    wide.obs["barcode"] = [f"cell {i}" for i in range(N_CELLS)]
-    wide.obs["empty"] = pd.Categorical([None] * N_CELLS)
-    assert "barcode" in topics.grouping_columns(wide)  # few enough here
-    assert "empty" not in topics.grouping_columns(wide)
+def test_columns_of_many_values_do_not_group_cells(result: ad.AnnData) -> None:
+    grouping = [name for name, values in result.obs.items() if is_grouping(values)]
+    assert grouping == ["batch", "cell_type", "leiden"]
+    assert is_grouping(pd.Series([f"cell {i}" for i in range(N_CELLS)]))  # few enough here
+    assert not is_grouping(pd.Series([f"cell {i}" for i in range(500)]))
+    assert not is_grouping(pd.Series(pd.Categorical([None] * N_CELLS)))
 
 
 @pytest.mark.parametrize(

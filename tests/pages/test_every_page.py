@@ -16,7 +16,8 @@ from dash.development.base_component import Component
 from pages._shared import studio
 from pages._shared.parts import age, duration, score_in_words, size_in_words
 from pages._shared.studio import Studio
-from scetm_core.runs import Run, Status
+from scetm_core.jobfolder import Status
+from scetm_core.runs import Run
 
 PageModule = Callable[[str], ModuleType]
 Words = Callable[[Any], str]

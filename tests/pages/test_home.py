@@ -13,7 +13,8 @@ from dash import no_update
 
 from pages._shared.studio import Studio
 from scetm_core import jobs
-from scetm_core.runs import Run, Status
+from scetm_core.jobfolder import Status
+from scetm_core.runs import Run
 
 PageModule = Callable[[str], ModuleType]
 Words = Callable[[Any], str]

@@ -18,7 +18,8 @@ from dash.development.base_component import Component
 from pages._shared.studio import Studio
 from scetm_core import jobs
 from scetm_core.errors import RunError
-from scetm_core.runs import Run, Status
+from scetm_core.jobfolder import Status
+from scetm_core.runs import Run
 
 PageModule = Callable[[str], ModuleType]
 Words = Callable[[Any], str]

@@ -1,0 +1,123 @@
+"""Which gene of one species is which of another? One-to-one pairs of human and mouse, or of the user's own table."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from functools import lru_cache
+from pathlib import Path
+
+import pandas as pd
+
+from scetm_core.data.demo import package_file
+from scetm_core.errors import DataError
+from scetm_core.gene_names import species_of
+
+PACKAGED = ("human", "mouse")
+_ARCHIVE, _MEMBER = "sample_data.zip", "gene_matches_1v1_human2mouse.csv"
+_SPECIES_WORDS = {
+    "human": re.compile(r"human|hsapiens|sapiens|hgnc|\bhs\b", re.IGNORECASE),
+    "mouse": re.compile(r"mouse|mmusculus|musculus|mgi|\bmm\b", re.IGNORECASE),
+}
+_HEADER_WORDS = re.compile(r"gene|symbol|name|species|ortholog|source|target|from|^to$", re.IGNORECASE)
+_BRING_YOUR_OWN = "Or give a table of your own (.csv or .tsv): two columns, a pair of genes each row."
+
+
+def load_orthologs(source: str, target: str, path: Path | str | None = None) -> dict[str, str]:
+    """One-to-one pairs of genes, from names of one species to those of the other.
+
+    Parameters
+    ----------
+    source, target
+        ``"human"`` and ``"mouse"``, either way round; with a table of one's own any two words.
+    path
+        A .csv or .tsv with two columns, in the order `source`, `target`, unless their names or the genes in them say
+        which is which (``human_gene,mouse_gene``). None for the table that comes with the demo data, 16,597 pairs.
+
+    Returns
+    -------
+    Gene of `source` -> gene of `target`. Genes with more than one partner are left out, whichever side they are on.
+
+    Raises
+    ------
+    DataError
+        If the table is not there, cannot be read or holds no pair.
+    """
+    if path is not None:
+        file = Path(path).expanduser()
+        stamp = file.stat().st_mtime_ns if file.is_file() else 0
+        return dict(_of_file(file, stamp, (source, target)))
+    if {source, target} != set(PACKAGED):
+        raise DataError(
+            f"There is no table of orthologs from {source} to {target}, only human and mouse. {_BRING_YOUR_OWN}"
+        )
+    return dict(_packaged(source))
+
+
+@lru_cache(maxsize=2)
+def _packaged(source: str) -> dict[str, str]:
+    try:
+        archive = package_file("came", _ARCHIVE)
+    except DataError as error:
+        raise DataError(
+            f"The table of human and mouse orthologs comes with the demo data. {error} {_BRING_YOUR_OWN}"
+        ) from error
+    try:
+        with zipfile.ZipFile(archive) as unpacked, unpacked.open(_MEMBER) as stream:
+            table = pd.read_csv(stream, usecols=[0, 1], dtype=str, keep_default_na=False)
+    except (zipfile.BadZipFile, KeyError, OSError) as error:
+        raise DataError(
+            f"The table of orthologs in {archive} cannot be read ({error}). Install that package again."
+        ) from error
+    human, mouse = table.columns
+    return _one_to_one(table, *((human, mouse) if source == "human" else (mouse, human)))
+
+
+@lru_cache(maxsize=8)
+def _of_file(path: Path, stamp: int, species: tuple[str, str]) -> dict[str, str]:
+    """Pairs of a user's table; `stamp` makes a file that changed a new one."""
+    if not stamp:
+        raise DataError(f"There is no file at {path}. Check the path of the table of orthologs.")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        separator = max("\t,;", key=text.partition("\n")[0].count)
+        table = pd.read_csv(io.StringIO(text), sep=separator, header=None, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:  # text that is none, and pandas' errors, are ValueErrors
+        raise DataError(f"{path.name} cannot be read as a table of orthologs ({error}). {_BRING_YOUR_OWN}") from error
+    header = [str(name) for name in table.iloc[0]]
+    named = [_column_of(header, wanted) for wanted in species]
+    if None not in named and named[0] != named[1]:
+        columns = [int(place) for place in named if place is not None]
+        table = table[1:]
+    elif len(header) == 2:
+        table = table[1:] if all(_HEADER_WORDS.search(name) for name in header) else table
+        columns = _in_order_of_species(table, species)
+    else:
+        raise DataError(
+            f"{path.name} does not say which columns hold the genes of {species[0]} and {species[1]}; found: {header}. "
+            f"Name them so, or keep two columns: {species[0]}, {species[1]}."
+        )
+    if not (pairs := _one_to_one(table, *columns)):
+        raise DataError(f"{path.name} holds no one-to-one pair of genes. {_BRING_YOUR_OWN}")
+    return pairs
+
+
+def _column_of(header: list[str], species: str) -> int | None:
+    """The first column whose name speaks of a species; one that speaks of genes or symbols before others."""
+    words = _SPECIES_WORDS.get(species, re.compile(re.escape(species), re.IGNORECASE))
+    places = [place for place, name in enumerate(header) if words.search(name)]
+    places.sort(key=lambda place: not re.search("symbol|gene.?name|gene$", header[place], re.IGNORECASE))
+    return places[0] if places else None
+
+
+def _in_order_of_species(table: pd.DataFrame, species: tuple[str, str]) -> list[int]:
+    written = tuple(species_of(table[place]) for place in (0, 1))
+    return [1, 0] if written == species[::-1] else [0, 1]
+
+
+def _one_to_one(table: pd.DataFrame, source: object, target: object) -> dict[str, str]:
+    pairs = table[[source, target]].apply(lambda column: column.str.strip()).drop_duplicates()
+    pairs = pairs[(pairs[source] != "") & (pairs[target] != "")]
+    alone = ~pairs[source].duplicated(keep=False) & ~pairs[target].duplicated(keep=False)
+    return dict(zip(pairs.loc[alone, source], pairs.loc[alone, target], strict=True))

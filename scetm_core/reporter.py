@@ -1,0 +1,76 @@
+"""How does a worker tell where it stands? It writes the status of its folder, and looks for the cancel marker."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import threading
+from collections.abc import Callable
+from typing import Self
+
+from scetm_core import jobs
+from scetm_core.errors import RunError, ScetmError
+from scetm_core.files import is_disk_full
+from scetm_core.jobfolder import JobFolder, Status
+
+HEARTBEAT_SECONDS = 5.0
+
+log = logging.getLogger("scetm")
+
+
+class Cancelled(Exception):
+    """Somebody asked for a stop; what is done so far is kept."""
+
+
+class Reporter:
+    """Writes the status of a job, and keeps its heartbeat going during long stages."""
+
+    def __init__(self, job: JobFolder, on_change: Callable[[Status], None] | None = None) -> None:
+        self.job, self.on_change = job, on_change
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._status = dataclasses.replace(job.status(), **jobs.identity())  # type: ignore[arg-type]
+        self._beat = threading.Thread(target=self._keep_beating, daemon=True)
+
+    def __enter__(self) -> Self:
+        self.update(state="queued", message="Waiting for its turn.")
+        self._beat.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._beat.join()
+
+    def update(self, **changes: object) -> None:
+        """Change some fields of the status and write it."""
+        with self._lock:
+            self._status = dataclasses.replace(self._status, **changes)  # type: ignore[arg-type]
+            self.job.write_status(self._status)
+        if self.on_change:
+            self.on_change(self._status)
+
+    def stage(self, name: str, message: str) -> None:
+        """Enter the next stage, unless somebody asked for a stop."""
+        if self.job.cancel_requested:
+            raise Cancelled
+        log.info(message)
+        self.update(stage=name, message=message, eta_seconds=None)
+
+    def _keep_beating(self) -> None:
+        while not self._stop.wait(HEARTBEAT_SECONDS):
+            try:
+                with self._lock:
+                    self.job.write_status(self._status)
+            except RunError as error:  # a full disk may have room again by the next beat
+                log.warning("%s", error)
+
+
+def in_words(error: Exception) -> str:
+    """What a page says of an error: ours speak for themselves, others are named."""
+    if isinstance(error, ScetmError):
+        return str(error)
+    if isinstance(error, OSError) and is_disk_full(error):
+        return "The disk is full. Free some space, then resume; the last checkpoint is kept."
+    if isinstance(error, MemoryError) or "not enough memory" in str(error) or "out of memory" in str(error):
+        return "There was not enough memory. Use fewer genes, a smaller minibatch, or fewer topics."
+    return f"Unexpected {type(error).__name__}: {error}. The log has the details; please report it."

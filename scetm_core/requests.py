@@ -1,0 +1,110 @@
+"""What can be asked of a finished run? Each question with its settings; command line and pages offer the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from scetm_core import keys
+from scetm_core.errors import ConfigError
+from scetm_core.settings import Config, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnrichmentRequest(Config):
+    """Which gene sets does each topic follow? Preranked GSEA of every topic against every set."""
+
+    gene_sets: str = setting("", "Gene sets", "Path of a .gmt file, or of a table of markers.")
+    n_permutations: int = setting(
+        1000, "Permutations", "Random sets drawn for each topic and set size.", ge=10, le=1_000_000
+    )
+    refine_to: int = setting(
+        0,
+        "Refine to",
+        "Draw up to that many where the first draws leave a p-value too coarse; 0: never. Small q-values need it.",
+        ge=0,
+        le=10_000_000,
+    )
+    min_size: int = setting(5, "Smallest set", "Sets with fewer genes in the data are left out.", ge=1)
+    max_size: int = setting(500, "Largest set", "Sets with more genes in the data are left out.", ge=1)
+    tail: str = setting(
+        "up",
+        "Tail",
+        "'up': sets among the topic's leading genes, as in the paper. 'either': both ends, as GSEA does by default.",
+        choices=("up", "either"),
+    )
+    seed: int = setting(0, "Seed", "Same seed, same result.", ge=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.min_size > self.max_size:
+            raise ConfigError(
+                f"Smallest set (min_size) is {self.min_size}, Largest set (max_size) {self.max_size}. Swap them.",
+                field="min_size",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DifferentialRequest(Config):
+    """Which topics are higher in one group of cells than in the others? A permutation test."""
+
+    groupby: str = setting("cell_type", "Group cells by", "Column of obs: cell types, conditions.")
+    n_permutations: int = setting(
+        100_000, "Permutations", "Random assignments of labels; all there are, if fewer.", ge=100, le=10_000_000
+    )
+    unit: str = setting(
+        "cell", "Unit", "'cell', or a column of donors: then donors are permuted, whose cells are not independent."
+    )
+    two_sided: bool = setting(
+        False, "Two-sided", "Ask for topics that are lower as well. Off: higher only, as published."
+    )
+    seed: int = setting(0, "Seed", "Same seed, same result.", ge=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapRequest(Config):
+    """Which genes, or gene sets, lie near which topics? A map of both together."""
+
+    points: str = setting(
+        "genes", "Points", "'genes': rows of rho. 'sets': gene sets that rho was fixed to.", choices=("genes", "sets")
+    )
+    seed: int = setting(0, "Seed", "Same seed, same map.", ge=0)
+
+
+Request = EnrichmentRequest | DifferentialRequest | MapRequest
+
+KINDS: dict[str, type[EnrichmentRequest] | type[DifferentialRequest] | type[MapRequest]] = {
+    keys.ENRICHMENT_FOLDER: EnrichmentRequest,
+    keys.DIFFERENTIAL_FOLDER: DifferentialRequest,
+    keys.MAP_FOLDER: MapRequest,
+}
+"""Kind of a request, which is also the folder of its tables -> its class."""
+
+
+def kind_of(request: Request) -> str:
+    """The kind of a request: a key of `KINDS`."""
+    return next(kind for kind, cls in KINDS.items() if isinstance(request, cls))
+
+
+def request_as_json(request: Request) -> str:
+    """JSON text that `request_from_json` reads back."""
+    return json.dumps({"kind": kind_of(request), "settings": request.to_dict()}, indent=2)
+
+
+def request_from_json(text: str) -> Request:
+    """Read what `request_as_json` wrote.
+
+    Raises
+    ------
+    ConfigError
+        If it is no request, or a setting is unknown or out of range.
+    """
+    try:
+        record: Mapping[str, Any] = json.loads(text)
+        return KINDS[record["kind"]].from_dict(record["settings"])
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"This is no request ({error!r}).") from error
