@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from scetm_core.config import SECTIONS, DataConfig, RunConfig, run_config_from_flat
 from scetm_core.errors import ConfigError, ScetmError
 from scetm_core.presets import PRESETS
+from scetm_core.requests import DifferentialRequest, EnrichmentRequest
 from scetm_core.settings import SettingField, settings_of
 
 if TYPE_CHECKING:
@@ -60,7 +61,24 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--batch-key", help="column of obs; a run knows its own")
     evaluate.add_argument("--label-key", help="column of obs; a run knows its own")
     evaluate.set_defaults(run=run_evaluate)
+
+    enrich = commands.add_parser("enrich", help="which gene sets does each topic of a run follow? (GSEA)")
+    enrich.add_argument("target", type=Path, metavar="RUN_DIR")
+    _add_request(enrich, EnrichmentRequest)
+    enrich.set_defaults(run=run_enrich)
+
+    differential = commands.add_parser("differential", help="which topics are higher in a group of cells of a run?")
+    differential.add_argument("target", type=Path, metavar="RUN_DIR")
+    _add_request(differential, DifferentialRequest)
+    differential.set_defaults(run=run_differential)
     return parser
+
+
+def _add_request(parser: argparse.ArgumentParser, request: type) -> None:
+    """Offer every setting of a request."""
+    group = parser.add_argument_group("settings")
+    for entry in settings_of(request):
+        _add_setting(group, entry)
 
 
 def _add_settings(parser: argparse.ArgumentParser, sections: dict[str, type]) -> None:
@@ -232,6 +250,44 @@ def run_evaluate(options: argparse.Namespace) -> int:
     )
     scores["test_nll"] = run.evaluation().get("test_nll") if run else None
     print(scores_as_json(scores))
+    return 0
+
+
+def run_enrich(options: argparse.Namespace) -> int:
+    """Test every topic against every gene set."""
+    given = _given_settings(options, [EnrichmentRequest])
+    if given.get("gene_sets"):
+        given["gene_sets"] = str(Path(given["gene_sets"]).expanduser().resolve())
+    request = EnrichmentRequest(**given)
+    return _answer(options.target, Path(request.gene_sets).stem, request)
+
+
+def run_differential(options: argparse.Namespace) -> int:
+    """Test every topic for every label."""
+    request = DifferentialRequest(**_given_settings(options, [DifferentialRequest]))
+    return _answer(options.target, request.groupby, request)
+
+
+def _answer(target: Path, name: str, request: EnrichmentRequest | DifferentialRequest) -> int:
+    """Answer a request to a run, with a progress bar on a terminal; print what was compared, and where the table is."""
+    import pandas as pd
+    from tqdm import tqdm
+
+    from scetm_core.answers import answer
+    from scetm_core.runs import Run, table_name
+
+    bar_format = "{desc} {percentage:3.0f}%|{bar}| {remaining} left"
+    with tqdm(total=100, disable=None, file=sys.stderr, bar_format=bar_format) as bar:
+
+        def show(share: float, message: str) -> None:
+            bar.set_description_str(message)
+            bar.update(round(100 * share) - bar.n)
+
+        path = answer(Run(target), table_name(name), request, on_progress=show)
+    table = pd.read_parquet(path)
+    for sentence in table.attrs["sentences"]:
+        print(sentence)
+    print(f"{path}: {len(table):,} tests in {table.attrs['seconds']:g} s")
     return 0
 
 

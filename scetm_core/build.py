@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from scetm_core import keys
 from scetm_core.config import ModelConfig, RunConfig
 from scetm_core.data.embeddings import read_gene_embedding
 from scetm_core.errors import DataError
-from scetm_core.genesets import read_gmt
+from scetm_core.gene_names import symbols_of
+from scetm_core.genesets import match_gene_sets, read_gene_sets
 from scetm_core.model import ScETM
 from scetm_core.model.cells import CellData, batch_names, number_scale
 from scetm_core.model.rho import GivenRho, rho_of_gene_sets, rho_of_table
@@ -32,7 +34,7 @@ def build_model(data: CellData, config: RunConfig, *, device: torch.device) -> S
         if column not in data.obs:
             raise DataError(f"obs has no column {column!r}; found: {list(data.obs.columns)}.")
     genes = [str(name) for name in data.var_names]
-    rho = _given_rho(config.model, genes)
+    rho = _given_rho(config.model, genes, symbols=symbols_of(getattr(data, "var", None)))
     for message in [] if rho is None else rho.messages:
         log.info(message)
     model = ScETM(
@@ -48,9 +50,11 @@ def build_model(data: CellData, config: RunConfig, *, device: torch.device) -> S
     return model.to(device)
 
 
-def _given_rho(config: ModelConfig, genes: list[str]) -> GivenRho | None:
+def _given_rho(config: ModelConfig, genes: list[str], *, symbols: list[str] | None) -> GivenRho | None:
     if config.rho_gmt:
-        return rho_of_gene_sets(read_gmt(Path(config.rho_gmt)), genes)
+        matched = match_gene_sets(read_gene_sets(Path(config.rho_gmt)), genes, min_size=0, symbols=symbols)
+        rho, report = rho_of_gene_sets(matched.gene_sets, genes), matched.report  # the former drops small sets
+        return dataclasses.replace(rho, messages=[report.matched_sentence(), *report.notes, *rho.messages])
     if config.rho_file:
         return rho_of_table(read_gene_embedding(Path(config.rho_file)), genes)
     return None

@@ -11,6 +11,7 @@ import torch
 
 from scetm_core import keys
 from scetm_core.config import RunConfig
+from scetm_core.gene_names import SYMBOL, symbols_of
 from scetm_core.model import ScETM
 from scetm_core.model.cells import CHUNK_CELLS, CellData, cells_to_embed
 from scetm_core.trainer import mean_delta
@@ -32,9 +33,9 @@ def infer(model: ScETM, data: CellData, config: RunConfig, *, chunk_size: int = 
 
     Returns
     -------
-    AnnData without X: obs as in `data` with the cell's total counts, obsm delta / theta / X_scetm, varm rho / beta,
-    uns alpha and scetm (settings as JSON text, batch names, lambda; further intercepts and the second modality where
-    the model has some). See `scetm_core.keys`.
+    AnnData without X: obs as in `data` with the cell's total counts, var with a column ``symbol`` where `data` has a
+    column of symbols, obsm delta / theta / X_scetm, varm rho / beta, uns alpha and scetm (settings as JSON text, batch
+    names, lambda; further intercepts and the second modality where the model has some). See `scetm_core.keys`.
 
     Raises
     ------
@@ -43,7 +44,7 @@ def infer(model: ScETM, data: CellData, config: RunConfig, *, chunk_size: int = 
     """
     cells = cells_to_embed(data, model, batch_key=config.data.batch_key)
     delta = mean_delta(model, cells, chunk_size=chunk_size)  # (n_cells, n_topics)
-    result = ad.AnnData(obs=data.obs.copy(), var=pd.DataFrame(index=data.var_names.copy()))
+    result = ad.AnnData(obs=data.obs.copy(), var=_gene_table(data))
     result.obs[keys.N_COUNTS] = cells.totals
     result.obsm[keys.DELTA] = delta
     result.obsm[keys.THETA] = softmax(delta)
@@ -57,6 +58,13 @@ def infer(model: ScETM, data: CellData, config: RunConfig, *, chunk_size: int = 
         if name.endswith("_colors"):
             result.uns[name] = value
     return result
+
+
+def _gene_table(data: CellData) -> pd.DataFrame:
+    """The genes, and their symbols where they have some beside their names."""
+    symbols = symbols_of(getattr(data, "var", None))
+    table = pd.DataFrame(index=data.var_names.copy())
+    return table if symbols is None else table.assign(**{SYMBOL: symbols})
 
 
 def _intercepts(model: ScETM) -> dict[str, Any]:

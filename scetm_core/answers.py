@@ -1,0 +1,226 @@
+"""How is a request to a finished run answered? Load, work out, write the table: in a process of its own, or here.
+
+Started as ``python -m scetm_core.answers TASK_DIR`` by `tasks.ask`, or called as `answer` by the command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import os
+import sys
+import time
+import traceback
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scetm_core import jobs, keys
+from scetm_core.errors import DataError, RunError
+from scetm_core.reporter import Cancelled, Reporter, in_words
+from scetm_core.requests import DifferentialRequest, EnrichmentRequest, MapRequest, Request, kind_of
+from scetm_core.runs import Run
+from scetm_core.tasks import Task
+
+if TYPE_CHECKING:
+    import anndata as ad
+    import pandas as pd
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # see worker.py
+
+log = logging.getLogger("scetm")
+
+Progress = Callable[[float, str], None]
+"""Called with the share done, 0 to 1, and what is being done; may raise to stop."""
+
+
+def answer(run: Run, name: str, request: Request, *, on_progress: Progress) -> Path:
+    """Work out the table that a request asks for, and write it into the run's folder.
+
+    Parameters
+    ----------
+    run
+        With a result.
+    name
+        Of the table, see `runs.table_name`.
+    on_progress
+        See `Progress`; what it raises ends the work, and an earlier table stays.
+
+    Returns
+    -------
+    Path of the table, a parquet file. Its `attrs` hold `request`, `sentences` to be shown with it, and `seconds`.
+
+    Raises
+    ------
+    ScetmError
+        If the run, the files or the settings do not allow it; the text says what to do.
+    """
+    started = time.monotonic()
+    path = run.table_path(kind_of(request), name)
+    on_progress(0.0, "Reading the result.")
+    result = run.load_result()
+    _make_folder(path.parent)
+    if isinstance(request, EnrichmentRequest):
+        table, sentences = _enrichment(path, result, request, on_progress)
+    elif isinstance(request, DifferentialRequest):
+        table, sentences = _differential(result, request, on_progress)
+    else:
+        table, sentences = _map(result, request, on_progress)
+    seconds = time.monotonic() - started
+    table.attrs = {"request": request.to_dict(), "sentences": sentences, "seconds": round(seconds, 2)}
+    _write_table(table, path)
+    log.info("%s rows in %.1f s.", f"{len(table):,}", seconds)
+    return path
+
+
+def _enrichment(
+    path: Path, result: ad.AnnData, request: EnrichmentRequest, on_progress: Progress
+) -> tuple[pd.DataFrame, list[str]]:
+    from scetm_core.enrichment import prerank
+    from scetm_core.figures import gene_weights
+    from scetm_core.gene_names import symbols_of
+    from scetm_core.genesets import match_gene_sets, read_gene_sets, write_gmt
+
+    if not request.gene_sets:
+        raise DataError("No gene sets were named. Pick some.")
+    on_progress(0.01, "Matching the gene sets.")
+    matched = match_gene_sets(
+        read_gene_sets(Path(request.gene_sets)),
+        list(result.var_names),
+        symbols=symbols_of(result.var),
+        min_size=request.min_size,
+        max_size=request.max_size,
+    )
+    table = prerank(
+        gene_weights(result),
+        matched.gene_sets,
+        n_permutations=request.n_permutations,
+        refine_to=request.refine_to,
+        tail=request.tail,
+        min_size=request.min_size,
+        max_size=request.max_size,
+        seed=request.seed,
+        on_progress=lambda share: on_progress(0.02 + 0.96 * share, "Comparing topics with gene sets."),
+    )
+    write_gmt(matched.gene_sets, path.with_suffix(".gmt"))
+    return table, matched.report.sentences()
+
+
+def _differential(
+    result: ad.AnnData, request: DifferentialRequest, on_progress: Progress
+) -> tuple[pd.DataFrame, list[str]]:
+    from scetm_core.differential import permutation_test
+    from scetm_core.figures import topic_values
+
+    for column in (request.groupby, *([] if request.unit == "cell" else [request.unit])):
+        if column not in result.obs:
+            raise DataError(f"obs has no column {column!r}; found: {list(result.obs.columns)}.")
+    table = permutation_test(
+        topic_values(result, keys.DELTA),
+        result.obs[request.groupby],
+        n_permutations=request.n_permutations,
+        unit=None if request.unit == "cell" else result.obs[request.unit],
+        two_sided=request.two_sided,
+        seed=request.seed,
+        on_progress=lambda share: on_progress(0.02 + 0.96 * share, "Permuting labels."),
+    )
+    return table, list(table.attrs["sentences"])
+
+
+def _map(result: ad.AnnData, request: MapRequest, on_progress: Progress) -> tuple[pd.DataFrame, list[str]]:
+    from scetm_core.joint_map import map_genes_and_topics, map_sets_and_topics
+
+    work_out = map_genes_and_topics if request.points == "genes" else map_sets_and_topics
+    return work_out(result, seed=request.seed, on_progress=on_progress), []
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise RunError(f"Cannot create {folder}: {error.strerror}. Check the permissions there.") from error
+
+
+def _write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write beside, then rename."""
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.draft")
+    try:
+        table.to_parquet(draft)
+        os.replace(draft, path)
+    except OSError as error:
+        raise RunError(f"Cannot write {path.parent.name}/{path.name}: {error.strerror or error}.") from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def run_task(task: Task) -> str:
+    """Answer the request of a task and report into its folder.
+
+    Returns
+    -------
+    The final state: ``"done"``, ``"failed"`` or ``"cancelled"``; the status says why.
+
+    Raises
+    ------
+    RunError
+        If another process works on the task.
+    """
+    with jobs.hold(task), Reporter(task) as report:
+        progress = _Progress(task, report)
+        try:
+            report.update(state="running", started_at=time.time(), max_steps=_Progress.STEPS)
+            answer(task.run, task.name, task.request, on_progress=progress)
+            outcome = {"state": "done", "stage": "done", "message": "Done."}
+        except (Cancelled, KeyboardInterrupt):
+            outcome = {"state": "cancelled", "message": "Cancelled."}
+        except Exception as error:
+            log.error("%s", traceback.format_exc())
+            outcome = {"state": "failed", "message": in_words(error)}
+        report.update(**outcome, eta_seconds=None, finished_at=time.time())
+    return outcome["state"]
+
+
+@dataclasses.dataclass
+class _Progress:
+    """Writes a task's progress, not oftener than a page looks, with the time left; raises if it is to stop."""
+
+    task: Task
+    report: Reporter
+    started: float = dataclasses.field(default_factory=time.monotonic)
+    written: float = -1.0
+    message: str = ""
+
+    STEPS = 1000
+
+    def __call__(self, share: float, message: str) -> None:
+        if self.task.cancel_requested:
+            raise Cancelled
+        now = time.monotonic()
+        if message == self.message and now - self.written < 0.3:
+            return
+        passed = now - self.started
+        eta = passed * (1 - share) / share if share > 0.05 and passed > 2 else None
+        self.report.update(step=round(self.STEPS * share), message=message, eta_seconds=eta)
+        self.written, self.message = now, message
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry of the process; exit status 0 if the task is done."""
+    parser = argparse.ArgumentParser(prog="scetm_core.answers", description="Answer the request of one task folder.")
+    parser.add_argument("task", type=Path)
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
+    log.setLevel(logging.INFO)
+    if hasattr(os, "nice"):
+        os.nice(5)  # the server answers first
+    try:
+        return 0 if run_task(Task(options.task)) == "done" else 1
+    except RunError as error:
+        log.error("%s", error)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
