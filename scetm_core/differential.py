@@ -279,3 +279,23 @@ def _limits(table: pd.DataFrame, untested: list[str]) -> list[str]:
             f"cannot fall below {min(smallest, 1):.2g} there. Take more units or permutations, or fewer labels."
         )
     return found
+
+
+def cluster_order(values: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Order of rows and columns in which similar ones stand side by side.
+
+    Returns
+    -------
+    Names of rows and of columns, each in the order of the leaves of an average-linkage tree (euclidean distance),
+    turned so that neighbours are as alike as they can be (Bar-Joseph, Gifford, Jaakkola 2001).
+    """
+    from scipy.cluster.hierarchy import leaves_list, linkage
+
+    def leaves(matrix: np.ndarray) -> list[int]:
+        if len(matrix) < 3:
+            return list(range(len(matrix)))
+        return [int(leaf) for leaf in leaves_list(linkage(matrix, method="average", optimal_ordering=True))]
+
+    matrix = values.to_numpy(dtype=np.float64)
+    rows, columns = leaves(matrix), leaves(matrix.T)
+    return [str(values.index[row]) for row in rows], [str(values.columns[column]) for column in columns]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 
@@ -17,7 +18,7 @@ from scetm_core.config import SECTIONS, RunConfig
 from scetm_core.runs import Run
 from scetm_core.settings import settings_of
 
-COMMANDS = ("demo", "simulate", "check", "train", "evaluate")
+COMMANDS = ("demo", "simulate", "check", "train", "evaluate", "enrich", "differential")
 SMALL = ["--n-topics", "4", "--n-emb", "8", "--n-hidden", "16", "--max-steps", "20", "--minibatch-size", "64",
          "--report-every", "5", "--evaluate-every", "10", "--no-umap", "--device", "cpu"]  # fmt: skip
 
@@ -138,6 +139,12 @@ def test_an_existing_folder_is_not_trained_into(
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.parametrize("command", ["enrich", "differential"])
+def test_a_folder_without_a_run_is_not_asked(capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str) -> None:
+    assert main([command, str(tmp_path)]) == 1
+    assert_one_line_of_error(capsys, "No run at")
+
+
 def test_a_folder_without_a_run_is_not_evaluated(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["evaluate", str(tmp_path)]) == 1
     assert_one_line_of_error(capsys, "No run at")
@@ -200,6 +207,28 @@ def test_simulate_check_train_evaluate_go_together(capsys: pytest.CaptureFixture
         assert again["kbet"] == pytest.approx(scores["kbet"])
     assert main(["evaluate", str(out)]) == 0
     assert json.loads(capsys.readouterr().out)["test_nll"] == pytest.approx(scores["test_nll"])
+
+    genes = list(ad.read_h5ad(data).var_names)
+    gmt = tmp_path / "sets.gmt"
+    gmt.write_text("".join(f"set {s}\t\t" + "\t".join(genes[s : s + 10]) + "\n" for s in range(0, 90, 10)))
+    assert main(["enrich", str(out), "--gene-sets", str(gmt), "--n-permutations", "100"]) == 0
+    assert "9 sets, 9 kept" in capsys.readouterr().out
+    enriched = pd.read_parquet(out / "enrichment" / "sets.parquet")
+    columns_of = {"topic", "gene_set", "size", "es", "nes", "p_value", "q_value", "leading_edge"}
+    assert columns_of <= set(enriched.columns)
+    assert len(enriched) == 4 * 9
+
+    assert main(["differential", str(out), "--groupby", "batch", "--n-permutations", "200", "--two-sided"]) == 0
+    assert "labels" in capsys.readouterr().out
+    tested = pd.read_parquet(out / "differential" / "batch.parquet")
+    columns_of = {"topic", "label", "mean_difference", "p_value", "q_bonferroni", "q_bh", "n_cells"}
+    assert columns_of <= set(tested.columns)
+    assert tested.attrs["request"]["two_sided"] is True
+
+    assert main(["enrich", str(out), "--gene-sets", str(tmp_path / "none.gmt")]) == 1
+    assert_one_line_of_error(capsys, "none.gmt")
+    assert main(["differential", str(out), "--groupby", "plate"]) == 1
+    assert_one_line_of_error(capsys, "plate", "batch")
 
     assert main(["train", data, "--out", str(out), *given, *SMALL]) == 1
     assert_one_line_of_error(capsys, "exists already")

@@ -20,7 +20,7 @@ from scetm_core import keys, runs
 from scetm_core.config import RunConfig
 from scetm_core.errors import RunError
 from scetm_core.jobfolder import Status
-from scetm_core.runs import Run, describe_input, list_runs, new_run_path, open_run
+from scetm_core.runs import Run, describe_input, list_runs, new_run_path, open_run, table_name
 
 TinyConfig = Callable[..., RunConfig]
 MakeRun = Callable[..., Run]
@@ -448,3 +448,43 @@ def test_a_deleted_run_is_gone_with_all_its_files(make_run: MakeRun, runs_folder
     assert names_in(runs_folder) == []
     with pytest.raises(RunError, match="cannot be read"):
         run.status()
+
+
+# ---- names of topics, and tables ----------------------------------------------------------------------------------
+
+
+def test_names_of_topics_are_kept_and_tidied(make_run: MakeRun) -> None:
+    run = make_run()
+    assert run.topic_names() == {}
+    run.write_topic_names(
+        {"topic_1": "  beta \n cells ", "topic_2": " ", "topic_3": "x" * 500, "topic_4": "Zelle α<b>"}
+    )
+    assert run.topic_names() == {"topic_1": "beta cells", "topic_3": "x" * 40, "topic_4": "Zelle α<b>"}
+    run.write_topic_names({})
+    assert run.topic_names() == {}
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '"x"'])
+def test_damaged_names_of_topics_are_said(make_run: MakeRun, text: str) -> None:
+    run = make_run()
+    (run.path / keys.TOPIC_NAMES_FILE).write_text(text)
+    with pytest.raises(RunError, match=r"topic_names\.json"):
+        run.topic_names()
+
+
+def test_tables_are_found_by_name(make_run: MakeRun) -> None:
+    run = make_run()
+    path = run.table_path("enrichment", "GO (2021)")
+    path.parent.mkdir()
+    path.touch()
+    path.with_suffix(".gmt").touch()
+    assert run.tables("enrichment") == {"GO (2021)": path}
+    assert run.tables("differential") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [("cell_type", "cell_type"), ("a/b\\c", "a_b_c"), ("..", "_"), ("", "_"), ("é" * 300, "_" * 120)]
+)
+def test_any_column_has_the_name_of_a_table(text: str, name: str) -> None:
+    assert table_name(text) == name
+    assert table_name(name) == name
