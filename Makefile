@@ -50,6 +50,8 @@ bench: $(VENV)/.installed-dev ## benchmarks; each prints a table and writes a .c
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.out_of_core
 	$(BIN)/python -m benchmarks.quality
+	$(BIN)/python -m benchmarks.enrichment
+	$(BIN)/python -m benchmarks.differential
 	$(BIN)/python -m benchmarks.start_up
 
 screenshots: $(VENV)/.installed-dev browser ## the pictures in docs/images, from the app itself

@@ -17,6 +17,7 @@ from pages._shared.export import csv_button, csv_download
 from pages._shared.opened import Opened, open_result
 from pages._shared.parts import link_button, page
 from pages._shared.requests import read_request
+from pages._shared.tables import offer_table
 from pages._shared.task_view import follow_task, stamp_of, task_view, tick_of
 from scetm_core import keys, tasks
 from scetm_core.differential import (
@@ -71,6 +72,7 @@ def layout(
 
 
 follow_task(parts.TASK, parts.KIND, (parts.TABLE_NAME, "data"))
+offer_table(parts.TASK, parts.KIND, (parts.TABLE_NAME, "data"))
 
 
 @callback(Output(parts.TABLE_NAME, "data"), Output(parts.DIFFERENCE, "value"), Input(parts.GROUPBY, "value"),

@@ -5,7 +5,9 @@ Map of the package, from the bottom up (arrows point down only)::
     errors, keys     what can go wrong; where everything is stored
     settings         how a setting is declared, checked, shown and stored
     config           every setting with its label, meaning and range;  presets: bundles to start from
-    genesets         reading .gmt
+    gene_names       which name in one list is which in another;  orthologs: human <-> mouse
+    genesets         gene sets from .gmt and marker tables, matched to a data set's genes
+    markers          known markers of cell types, and names for topics from them;  libraries: sets by name
     data/            reading counts, the pre-flight check, demo data, simulation
     model/           ScETM (encode, elbo), its parts (rho, intercepts), the fused likelihood, the start, minibatches
     build            data + settings -> an untrained model
@@ -13,11 +15,14 @@ Map of the package, from the bottom up (arrows point down only)::
     train, infer     fit(model, ...) yields records; fitted model + data -> result AnnData
     embedding        neighbours, Leiden clusters, UMAP of a result
     metrics/         one score a file: arrays in, floats out
+    enrichment       GSEA of topics;  differential: permutation tests of topics;  joint_map: genes beside topics
     judgement        what looks wrong with the topics or the training, in words
     figures/         x_frame(result) -> DataFrame, plot_x(frame) -> plotly Figure
     files            writing without half-written files
+    jobfolder        status, log and cancel marker of a piece of work
     runs, jobs       one run = one folder; starting and stopping its worker
     worker           the whole analysis of one run, top to bottom
+    requests, tasks  what can be asked of a finished run, and how far that is;  answers: working it out
 
 Importing this module imports nothing else: pick what you need, e.g. ``from scetm_core.train import fit``.
 """

@@ -10,6 +10,7 @@ from dash.development.base_component import Component
 from pages._shared.opened import Opened
 from pages._shared.parts import card, empty_state, figure_card
 from pages._shared.requests import folded_fields, request_field
+from pages._shared.tables import table_downloads
 from scetm_core import keys
 from scetm_core.differential import MIN_DIFFERENCE_CONDITIONS, MIN_DIFFERENCE_TYPES, SIGNIFICANCE
 from scetm_core.figures import CORRECTIONS
@@ -153,7 +154,7 @@ def after(opened: Opened, groupby: str) -> Component:
             html.Div(id=LINKS),
             html.Div(two, className="two-columns"),
             figure_card(VOLCANO, title="All tests", how_to_read=HOW_VOLCANO, height=420, table=False),
-            card(grid, title="Tests"),
+            card(grid, title="Tests", actions=table_downloads(TASK)),
         ],
         gap="md",
     )  # fmt: skip

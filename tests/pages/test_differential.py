@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Callable
 from types import ModuleType
@@ -134,6 +135,20 @@ def test_all_tests_come_as_csv(differential: ModuleType, stamp: str) -> None:
     expected = studio.load_table(DONE, KIND, "cell_type")
     np.testing.assert_allclose(table["p_value"], expected["p_value"])
     assert list(table.columns) == list(expected.columns)
+
+
+@pytest.mark.parametrize("file_format", ["csv", "parquet"])
+def test_the_whole_table_can_be_had(file_format: str, stamp: str, app: Any, triggered: Trigger) -> None:
+    send = app.callback_map["differential-download.data"]["callback"].__wrapped__
+    with triggered(f"differential-download-{file_format}.n_clicks"):
+        assert send(None, None, "cell_type", DONE) is no_update
+        assert send(1, None, "no such table", DONE) is no_update
+        sent = send(1, 1, "cell_type", DONE)
+    assert sent["filename"] == f"{DONE}-differential-cell_type.{file_format}"
+    content = base64.b64decode(sent["content"]) if sent["base64"] else sent["content"].encode()
+    read = pd.read_parquet if file_format == "parquet" else pd.read_csv
+    expected = studio.load_table(DONE, KIND, "cell_type")
+    np.testing.assert_allclose(read(io.BytesIO(content))["p_value"], expected["p_value"])
 
 
 FIELDS = [{"name": "unit"}, {"name": "n_permutations"}, {"name": "seed"}]
