@@ -1,4 +1,7 @@
-"""Which pictures does the documentation show? Trains on the demo data and photographs the app: ``make screenshots``."""
+"""Which pictures does the documentation show? Trains on the demo data and photographs the app: ``make screenshots``.
+
+Two runs: topics of the mouse pancreas, and a pathway-informed model of the human one.
+"""
 
 from __future__ import annotations
 
@@ -8,27 +11,53 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from benchmarks._serve import ROOT, served
+from scetm_core.answers import answer
 from scetm_core.config import run_config_from_flat
 from scetm_core.data.demo import write_demo
 from scetm_core.presets import PRESETS
+from scetm_core.requests import DifferentialRequest, EnrichmentRequest, MapRequest
 from scetm_core.runs import Run
 from scetm_core.worker import run_analysis
 from tests.browser.find_chromium import find_chromium
 
 FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-PICTURES = {"cells": "/cells?run=demo", "topics": "/topics?run=demo", "train": "/train?run=demo"}
+PICTURES = {
+    "cells": "/cells?run=demo",
+    "topics": "/topics?run=demo",
+    "train": "/train?run=demo",
+    "embedding": "/embedding?run=demo",
+    "enrichment": "/enrichment?run=demo&sets=Reactome",
+    "differential": "/differential?run=demo",
+    "pathways": "/pathways?run=pathways",
+}
 
 
 def main() -> None:
     """Write docs/images."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        data = write_demo(home / "demo")["mouse_pancreas.h5ad"]
-        settings = {"name": "Mouse pancreas", "path": str(data), "batch_key": "batch", "label_key": "cell_type"}
-        config = run_config_from_flat({**settings, **PRESETS["standard"].values})
-        assert run_analysis(Run.create(home / "runs" / "demo", config)) == "done"
+        files = write_demo(home / "demo")
+        gene_sets = str(files["reactome.gmt"])
+        mouse = train(home, "demo", {"name": "Mouse pancreas", "path": str(files["mouse_pancreas.h5ad"])})
+        human = {"name": "Human pancreas, pathways", "path": str(files["human_pancreas.h5ad"])}
+        train(home, "pathways", {**human, "rho_gmt": gene_sets})
+        for name, request in (
+            ("Reactome", EnrichmentRequest(gene_sets=gene_sets, refine_to=100_000)),
+            ("cell_type", DifferentialRequest(groupby="cell_type")),
+            ("genes", MapRequest(points="genes")),
+        ):
+            answer(mouse, name, request, on_progress=lambda share, message: None)
         with served(home) as address:
             photograph(address)
+
+
+def train(home: Path, run_id: str, settings: dict[str, str]) -> Run:
+    """A finished run in a home."""
+    columns = {"batch_key": "batch", "label_key": "cell_type"}
+    config = run_config_from_flat({**PRESETS["standard"].values, **settings, **columns})
+    run = Run.create(home / "runs" / run_id, config)
+    assert run_analysis(run) == "done"
+    return run
 
 
 def photograph(base: str) -> None:
