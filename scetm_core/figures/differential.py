@@ -74,7 +74,8 @@ def differential_frame(
         for name in ("mean_difference", "q", "effect_size", "differential")
     }
     is_marked = wide["differential"].fillna(0).to_numpy().astype(bool)
-    topics = [str(topic) for topic in wide["q"].columns[is_marked.any(axis=0) | (not only_differential)]]
+    chosen = is_marked.any(axis=0) if only_differential else np.ones(is_marked.shape[1], dtype=bool)
+    topics = [str(topic) for topic in wide["q"].columns[chosen]]
     if not topics:
         return empty_frame("No topic is differential at these thresholds. Loosen them, or show all topics.")
     labels, columns = order or (list(wide["q"].index), topics)
@@ -127,7 +128,7 @@ def plot_differential_heatmap(
         figure, [f"{text} ({sizes[label]:,})" for label, text in zip(frame.index, labels, strict=True)], row_height=22
     )
     if selected is not None and selected[0] in frame.index and selected[1] in frame.columns:
-        row, column = frame.index.get_loc(selected[0]), frame.columns.get_loc(selected[1])
+        row, column = list(frame.index).index(selected[0]), list(frame.columns).index(selected[1])
         figure.add_shape(
             type="rect", x0=column - 0.5, x1=column + 0.5, y0=row - 0.5, y1=row + 0.5,
             line={"color": ACCENT, "width": 2.5},
