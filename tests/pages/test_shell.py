@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import dash
@@ -57,6 +60,19 @@ def test_the_page_is_marked_and_links_carry_the_run(app: Dash) -> None:
     assert f"/topics?run={DONE}" in hrefs
     assert {"/", "/data", "/train"} <= set(hrefs)
     assert [link["path"] for link, is_active in zip(links(), active, strict=True) if is_active] == ["/cells"]
+
+
+def test_links_carry_what_is_chosen_in_the_run_and_nothing_else(app: Dash) -> None:
+    chosen = "topic=3&set=A%26B+%3C1%3E&sets=Reactome&label=%CE%B2&groupby=batch"
+    _, _, hrefs, _ = shell.follow_url("/cells", f"?run={DONE}&{chosen}&color=Ins1&beside=x", links())
+    assert f"/topics?run={DONE}&{chosen}" in hrefs
+
+
+def test_the_browser_carries_the_same_names(app: Dash) -> None:
+    script = (Path(__file__).parents[2] / "assets" / "studio.js").read_text(encoding="utf-8")
+    listed = re.search(r"const CARRIED = (\[.*?\]);", script)
+    assert listed is not None
+    assert tuple(json.loads(listed[1])) == shell.CARRIED
 
 
 def test_without_a_run_in_the_url_the_picker_names_the_one_that_is_shown(app: Dash) -> None:
