@@ -220,3 +220,14 @@ def size_in_words(n_bytes: float) -> str:
 def score_in_words(value: float | None) -> str:
     """A score between 0 and 1 as papers print it: ``".94"``."""
     return "–" if value is None else f"{value:.2f}".replace("0.", ".", 1)
+
+
+def score_card(label: str, value: str, meaning: str) -> Component:
+    """One number, with what it means on hover and focus."""
+    return dmc.Stack(
+        [dmc.Text(label, size="xs", c="dimmed"), dmc.Text(value, className="score")],
+        gap=0,
+        className="score-card",
+        tabIndex=0,
+        **{"data-tip": meaning},
+    )

@@ -24,6 +24,7 @@ from pages._shared.parts import (
     figure_card,
     link_button,
     notice,
+    score_card,
     score_in_words,
     state_badge,
 )
@@ -163,14 +164,14 @@ def _outcome(run: Run, status: Status, state: str) -> Component | None:
         return None
     scores = run.evaluation()
     cells = [
-        _score(label, score_in_words(scores[key]), meaning)
+        score_card(label, score_in_words(scores[key]), meaning)
         for key, label, meaning in SCORES
         if scores.get(key) is not None
     ]
     nll = scores.get("test_nll")
     if nll is not None:
         meaning = "How badly the model predicts reads of cells it never saw, nats per read. Lower is better."
-        cells.append(_score("Held-out NLL", f"{nll:.3f}", meaning))
+        cells.append(score_card("Held-out NLL", f"{nll:.3f}", meaning))
     links = [
         link_button("Look at the cells", f"/cells?run={run.id}", variant="filled"),
         link_button("Look at the topics", f"/topics?run={run.id}"),
@@ -178,17 +179,6 @@ def _outcome(run: Run, status: Status, state: str) -> Component | None:
     head = dmc.Group([dmc.Group(cells, gap="xl"), dmc.Group(links)], justify="space-between", mt="md")
     found = findings_view(scores)
     return html.Div([head] if found is None else [head, found])
-
-
-def _score(label: str, value: str, meaning: str) -> Component:
-    """One number, with what it means on hover and focus."""
-    return dmc.Stack(
-        [dmc.Text(label, size="xs", c="dimmed"), dmc.Text(value, className="score")],
-        gap=0,
-        className="score-card",
-        tabIndex=0,
-        **{"data-tip": meaning},
-    )
 
 
 @callback(Output(RELAYED, "data"), Input(START, "data"), prevent_initial_call=False)

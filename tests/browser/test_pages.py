@@ -151,8 +151,8 @@ def test_a_click_on_a_column_looks_at_its_topic_and_the_url_carries_it(page: pla
         topic = click_another_topic(page, graph, topic)
         expect(choice).to_have_value(f"topic {topic}")
         page.wait_for_url(re.compile(rf"[?&]topic={topic}(&|$)"), wait_until="commit")
-        expect(page.locator("#top-genes-bar")).to_contain_text(f"beta of topic {topic}")
-    page.get_by_role("link", name=f"Show topic {topic} on the cells page").click()
+        expect(page.locator("#top-genes-bar")).to_contain_text(f"p(gene | topic {topic})")
+    page.get_by_role("link", name="Cells coloured by it").click()
     expect(page.locator("#cells-umap")).to_contain_text(f"theta, topic {topic}")
 
 

@@ -33,7 +33,9 @@ def every_figure(result: ad.AnnData) -> dict[str, go.Figure]:
     return {
         "umap": fig.plot_umap(fig.umap_frame(result, color="cell_type")),
         "umap topic": fig.plot_umap(fig.umap_frame(result, color="topic_1"), for_print=True),
-        "gene topic": fig.plot_gene_topic_heatmap(fig.gene_topic_frame(result), highlight={"Gene0"}, selected_topic=1),
+        "gene topic": fig.plot_gene_topic_heatmap(
+            fig.gene_topic_frame(result), highlight={"Gene0": "x"}, selected_topic=1
+        ),
         "topic": fig.plot_topic_heatmap(fig.topic_mean_frame(result, groupby="cell_type")),
         "genes": fig.plot_top_genes(fig.top_genes_frame(result, 0)),
         "cells": fig.plot_cell_topic_heatmap(fig.cell_topic_frame(result, annotations=["cell_type", "batch"])),

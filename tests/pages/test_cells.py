@@ -1,4 +1,4 @@
-"""Do the pages of a result show its numbers, follow a choice, and give the same numbers as CSV?"""
+"""Does the cells page show its numbers, follow a choice, and give the same numbers as CSV?"""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from dash import Dash, no_update
-from dash.development.base_component import Component
 
 from pages._shared.opened import is_grouping
 from pages._shared.studio import Studio
@@ -22,7 +21,6 @@ from scetm_core.runs import Run
 
 PageModule = Callable[[str], ModuleType]
 Words = Callable[[Any], str]
-Trigger = Callable[..., Any]
 
 DONE = "done-run"
 N_CELLS, N_TOPICS = 60, 6
@@ -31,11 +29,6 @@ N_CELLS, N_TOPICS = 60, 6
 @pytest.fixture
 def cells(page_module: PageModule) -> ModuleType:
     return page_module("cells")
-
-
-@pytest.fixture
-def topics(page_module: PageModule) -> ModuleType:
-    return page_module("topics")
 
 
 @pytest.fixture
@@ -103,17 +96,12 @@ def test_a_gene_whose_input_has_gone_says_so_and_topics_still_show(
 
 
 def test_a_run_without_umap_says_how_to_get_one(
-    cells: ModuleType,
-    topics: ModuleType,
-    make_shown_run: Callable[..., Run],
-    result: ad.AnnData,
-    words_of_figure: Words,
+    cells: ModuleType, make_shown_run: Callable[..., Run], result: ad.AnnData, words_of_figure: Words
 ) -> None:
     run, bare = make_shown_run(), result.copy()
     del bare.obsm[keys.X_UMAP]
     run.write_result(bare)
     assert "Compute UMAP" in words_of_figure(cells.draw_map(run.id, "batch", None, True))
-    assert "Compute UMAP" in words_of_figure(topics.draw_topic(run.id, "0")[1])
 
 
 def test_a_run_without_columns_for_batch_and_label_still_has_maps(
@@ -194,106 +182,9 @@ def test_a_map_of_nothing_as_csv_is_refused_in_words(
         cells.download_cells(1, run.id, "batch")
 
 
-# ---- topics -------------------------------------------------------------------------------------------------------
-
-
-def test_a_topic_begins_with_the_strongest_and_groups_are_the_labels(
-    topics: ModuleType, result: ad.AnnData, find: Callable[..., Any]
-) -> None:
-    page = topics.layout(run=DONE)
-    assert find(page, "topics-topic").value == str(int(result.obsm[keys.THETA].mean(axis=0).argmax()))
-    assert find(page, "topics-groupby").value == "cell_type"
-    assert find(topics.layout(run=DONE, topic="2", groupby="batch"), "topics-topic").value == "2"
-
-
-@pytest.mark.parametrize("topic", ["999", "abc", "-1", "²", "1.5", ""])
-def test_a_topic_that_does_not_exist_falls_back_to_the_strongest(
-    topic: str, topics: ModuleType, result: ad.AnnData, find: Callable[..., Any]
-) -> None:
-    strongest = str(result.obsm[keys.THETA].mean(axis=0).argmax())
-    assert find(topics.layout(run=DONE, topic=topic), "topics-topic").value == strongest
-
-
-def test_the_heatmaps_hold_one_column_per_topic(topics: ModuleType, app: Dash) -> None:
-    for figure in (
-        topics.draw_means(DONE, "cell_type"),
-        topics.draw_genes(DONE, 3, "2"),
-        topics.draw_cells(DONE, "batch"),
-    ):
-        heatmap = next(t for t in figure.data if t.type == "heatmap" and np.asarray(t.z).shape[1] == N_TOPICS)
-        assert np.isfinite(np.asarray(heatmap.z, dtype=float)).all()
-
-
-def test_rows_of_the_means_sum_to_one(topics: ModuleType, app: Dash) -> None:
-    np.testing.assert_allclose(topics.mean_frame(DONE, "cell_type").sum(axis=1), 1, rtol=1e-5)
-
-
-def test_genes_are_relative_to_the_largest_of_their_topic(topics: ModuleType, result: ad.AnnData) -> None:
-    frame = topics.gene_frame(DONE, 2)
-    assert float(np.abs(frame.to_numpy()).max()) <= 1
-    beta = result.varm[keys.BETA]
-    assert str(result.var_names[beta[:, 0].argmax()]) in frame.index
-
-
-@pytest.mark.parametrize("n_genes", [None, 0, 10_000])
-def test_an_odd_number_of_genes_still_draws(n_genes: int | None, topics: ModuleType, app: Dash) -> None:
-    assert topics.draw_genes(DONE, n_genes, "0").data
-
-
-def test_the_topic_in_focus_shows_its_genes_and_cells_and_links_to_its_map(
-    topics: ModuleType, result: ad.AnnData, components_in: Callable[[Any], list[Component]]
-) -> None:
-    genes, cells, link = topics.draw_topic(DONE, "2")
-    leader = str(result.var_names[result.varm[keys.BETA][:, 2].argmax()])
-    assert genes.data[0].customdata[0] == leader
-    assert points_of(cells) == N_CELLS
-    assert link.href == f"/cells?run={DONE}&topic=2"
-
-
-@pytest.mark.parametrize("graph", ["gene-topic-heatmap", "topic-means-heatmap", "cell-topic-heatmap"])
-def test_a_click_on_a_column_looks_at_its_topic(graph: str, topics: ModuleType, triggered: Trigger) -> None:
-    order = ("gene-topic-heatmap", "topic-means-heatmap", "cell-topic-heatmap")
-    clicks = [{"points": [{"x": "4", "y": "g"}]} if name == graph else {"points": [{"x": "1"}]} for name in order]
-    with triggered(f"{graph}.clickData"):
-        assert topics.focus_clicked_topic(*clicks) == "4"
-
-
-@pytest.mark.parametrize("click", [None, {"points": [{"x": "cell_type"}]}, {"points": [{"x": 1.5}]}])
-def test_a_click_beside_the_columns_changes_nothing(click: Any, topics: ModuleType, triggered: Trigger) -> None:
-    with triggered("cell-topic-heatmap.clickData"):
-        assert topics.focus_clicked_topic(None, None, click) is no_update
-
-
 def test_columns_of_many_values_do_not_group_cells(result: ad.AnnData) -> None:
     grouping = [name for name, values in result.obs.items() if is_grouping(values)]
     assert grouping == ["batch", "cell_type", "leiden"]
     assert is_grouping(pd.Series([f"cell {i}" for i in range(N_CELLS)]))  # few enough here
     assert not is_grouping(pd.Series([f"cell {i}" for i in range(500)]))
     assert not is_grouping(pd.Series(pd.Categorical([None] * N_CELLS)))
-
-
-@pytest.mark.parametrize(
-    ("graph", "value", "frame"),
-    [
-        ("topic-means-heatmap", "cell_type", lambda topics: topics.mean_frame(DONE, "cell_type")),
-        ("gene-topic-heatmap", 2, lambda topics: topics.gene_frame(DONE, 2)),
-        ("cell-topic-heatmap", "batch", lambda topics: topics.cell_frame(DONE, "batch")),
-    ],
-)
-def test_a_heatmap_comes_as_csv_with_its_numbers(
-    graph: str, value: Any, frame: Callable[..., pd.DataFrame], topics: ModuleType, csv_of: Callable[..., Any]
-) -> None:
-    assert csv_of(graph)(None, DONE, value) is no_update
-    sent = csv_of(graph)(1, DONE, value)
-    assert sent["filename"] == f"{DONE}-{graph}.csv"
-    numbers = frame(topics)
-    table = pd.read_csv(io.StringIO(sent["content"]))
-    names = [keys.topic_name(topic) for topic in range(N_TOPICS)]
-    np.testing.assert_allclose(table[names], numbers[names], rtol=1e-5)
-    assert list(table.iloc[:, 0].astype(str)) == [str(name) for name in numbers.index.get_level_values(0)]
-
-
-def test_all_genes_of_a_topic_come_as_csv(topics: ModuleType, result: ad.AnnData, csv_of: Callable[..., Any]) -> None:
-    table = pd.read_csv(io.StringIO(csv_of("top-genes-bar")(1, DONE, "2")["content"]))
-    assert len(table) == result.n_vars
-    assert table["beta"].is_monotonic_decreasing
