@@ -107,7 +107,8 @@
     const bar = box.querySelector(".upload-bar");
     const words = box.querySelector(".upload-words");
     const request = new XMLHttpRequest();
-    request.open("POST", "/upload?name=" + encodeURIComponent(file.name));
+    const isSets = box.dataset.kind === "gene-sets";
+    request.open("POST", "/upload?name=" + encodeURIComponent(file.name) + (isSets ? "&kind=gene-sets" : ""));
     request.upload.onprogress = (event) => {
       const share = event.lengthComputable ? event.loaded / event.total : 0;
       bar.style.width = 100 * share + "%";
@@ -119,7 +120,7 @@
       try { answer = JSON.parse(request.responseText); } catch { answer = { error: "The server gave no clear answer. Try again." }; }
       words.textContent = answer.error || "";
       words.classList.toggle("upload-error", Boolean(answer.error));
-      if (answer.ref) window.dash_clientside.set_props("uploaded", { data: answer.ref });
+      if (answer.ref) window.dash_clientside.set_props(isSets ? "uploaded-gene-sets" : "uploaded", { data: answer.ref });
     };
     request.onerror = () => {
       bar.style.width = "0";

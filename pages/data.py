@@ -50,7 +50,7 @@ def layout(file: str | None = None, **_: str) -> Component:
 
 
 def _files_card(file: str | None) -> Component:
-    files = studio.current().catalog().files()
+    files = studio.current().data_files()
     rows = [
         {"ref": f.ref, "name": f.name, "where": f.ref.removesuffix(f"/{f.name}"), "size": size_in_words(f.size),
          "href": f"/data?file={f.ref}"}

@@ -133,7 +133,8 @@ def _map(result: ad.AnnData, request: MapRequest, on_progress: Progress) -> tupl
     from scetm_core.joint_map import map_genes_and_topics, map_sets_and_topics
 
     work_out = map_genes_and_topics if request.points == "genes" else map_sets_and_topics
-    return work_out(result, seed=request.seed, on_progress=on_progress), []
+    table = work_out(result, seed=request.seed, on_progress=on_progress)
+    return table, list(table.attrs["sentences"])
 
 
 def _make_folder(folder: Path) -> None:

@@ -40,6 +40,7 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
     "metrics": BASE | {"metrics"},
     "judgement": BASE | {"metrics"},
     "embedding": BASE | {"metrics"},
+    "joint_map": BASE | {"embedding", "figures", "metrics"},
     "enrichment": BASE | {"enrichment_null"},
     "enrichment_null": set(),
     "differential": BASE | {"differential_null", "differential_units"},

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scetm_core import keys
-from scetm_core.data.catalog import Catalog
+from scetm_core.data.catalog import Catalog, DatasetFile
 from scetm_core.errors import RunError
 from scetm_core.runs import Run, list_runs
 from scetm_core.runs import open_run as open_run_in
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 HOME_VARIABLE = "SCETM_HOME"
+GENE_SETS_ROOT = "gene-sets"  # in the catalog
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +73,7 @@ class Studio:
 
     def catalog(self) -> Catalog:
         """The data files that may be shown."""
-        roots = {"demo": self.demo_folder, "uploads": self.uploads_folder, "gene-sets": self.gene_sets_folder}
+        roots = {"demo": self.demo_folder, "uploads": self.uploads_folder, GENE_SETS_ROOT: self.gene_sets_folder}
         for folder in self.data_dirs:
             name, count = folder.name or "data", 1
             while name in roots:
@@ -80,6 +81,10 @@ class Studio:
                 name = f"{folder.name}-{count}"
             roots[name] = folder
         return Catalog(roots)
+
+    def data_files(self) -> list[DatasetFile]:
+        """The data sets that can be chosen; tables of markers among the gene sets are none."""
+        return [file for file in self.catalog().files() if file.root != GENE_SETS_ROOT]
 
     def ref_of(self, file: Path) -> str:
         """Name of a file in the catalog: ``"root/path"``."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,16 +16,17 @@ import flask
 
 from pages._shared import studio
 from pages._shared.parts import size_in_words
-from scetm_core.data.catalog import safe_upload_name
+from scetm_core.data.catalog import GENE_SET_ENDINGS, MARKER_ENDINGS, safe_upload_name
 from scetm_core.data.describe import describe_dataset
 from scetm_core.errors import DataError
+from scetm_core.genesets import read_gene_sets
 
 BLOCK = 1 << 20
 SPARE = 200 << 20  # bytes that stay free on the disk
 
 
 def add_route(server: flask.Flask) -> None:
-    """Serve ``POST /upload?name=FILE``: answers JSON with the file's `ref`, or an `error` in words."""
+    """Serve ``POST /upload?name=FILE[&kind=gene-sets]``: answers JSON with the file's `ref`, or an `error` in words."""
     server.add_url_rule("/upload", "upload", receive, methods=["POST"])
 
 
@@ -34,16 +36,28 @@ def receive() -> tuple[flask.Response, int]:
     if origin is not None and urlsplit(origin).netloc != flask.request.host:
         return flask.jsonify(error="Uploads are taken from this app's own pages only."), 403
     try:
-        return flask.jsonify(ref=_store(flask.request.args.get("name", ""))), 200
+        store = _store_gene_sets if flask.request.args.get("kind") == "gene-sets" else _store_data
+        return flask.jsonify(ref=store(flask.request.args.get("name", ""))), 200
     except DataError as error:
         return flask.jsonify(error=str(error)), 400
     except OSError as error:
         return flask.jsonify(error=f"The file could not be stored: {error.strerror or error}."), 507
 
 
-def _store(name: str) -> str:
-    folder, limit = studio.current().uploads_folder, studio.current().upload_limit
-    name = safe_upload_name(name)
+def _store_data(name: str) -> str:
+    _store(safe_upload_name(name), studio.current().uploads_folder, check=describe_dataset)
+    return f"uploads/{name}"
+
+
+def _store_gene_sets(name: str) -> str:
+    folder = studio.current().gene_sets_folder
+    _store(safe_upload_name(name, (*GENE_SET_ENDINGS, *MARKER_ENDINGS)), folder, check=read_gene_sets)
+    return f"{studio.GENE_SETS_ROOT}/{name}"
+
+
+def _store(name: str, folder: Path, *, check: Callable[[Path], object]) -> None:
+    """Write the request's body beside, and rename it once it is whole and `check` can read it."""
+    limit = studio.current().upload_limit
     announced = flask.request.content_length
     if announced is None or announced <= 0:
         raise DataError(f"{name} is empty. Choose another file.")
@@ -66,15 +80,14 @@ def _store(name: str) -> str:
                 received += len(block)
         if received != announced:
             raise DataError(f"{name} arrived incomplete ({received:,} of {announced:,} bytes). Try again.")
-        _refuse_what_is_no_data_set(draft, name)
+        _refuse_what_cannot_be_read(draft, name, check)
         os.replace(draft, target)
     finally:
         draft.unlink(missing_ok=True)
-    return f"uploads/{name}"
 
 
-def _refuse_what_is_no_data_set(draft: Path, name: str) -> None:
+def _refuse_what_cannot_be_read(draft: Path, name: str, check: Callable[[Path], object]) -> None:
     try:
-        describe_dataset(draft)
+        check(draft)
     except DataError as error:
-        raise DataError(str(error).replace(str(draft), name)) from error
+        raise DataError(str(error).replace(str(draft), name).replace(draft.name, name)) from error

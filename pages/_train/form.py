@@ -13,6 +13,7 @@ from dash.development.base_component import Component
 
 from pages._shared import ids, studio
 from pages._shared.parts import card, duration, empty_state, link_button, notice
+from pages._train.coverage import coverage_note
 from pages._train.fields import (
     FILE_SETTINGS,
     FORM_SETTINGS,
@@ -56,7 +57,7 @@ def data_field(name: str) -> dict[str, str]:
 
 def layout(file: str | None) -> Component:
     """The form, filled in for `file` or the first data set there is."""
-    files = studio.current().catalog().files()
+    files = studio.current().data_files()
     if not files:
         return empty_state(
             "No data yet",
@@ -249,7 +250,10 @@ def validate(
         return errors, notice(str(error)), True
     except DataError:
         return errors, None, True  # told by the pre-flight report
-    return errors, _expectation(config, report) if report.ok else None, not report.ok
+    if not report.ok:
+        return errors, None, True
+    note, fits = coverage_note(config)
+    return errors, [note, _expectation(config, report)], not fits
 
 
 def _expectation(config: RunConfig, report: CheckReport) -> Component:

@@ -17,6 +17,7 @@ MAX_FILES = 2000
 _MAX_ENTRIES = 50_000  # folder entries looked at per root
 DATA_ENDINGS = (*HDF5_ENDINGS, *TABLE_ENDINGS)
 GENE_SET_ENDINGS = (".gmt",)
+MARKER_ENDINGS = (".tsv", ".csv", ".txt")  # tables of markers
 EMBEDDING_ENDINGS = (".csv", ".tsv", ".npz", ".h5ad")
 UPLOAD_ENDINGS = (*DATA_ENDINGS, *GENE_SET_ENDINGS, ".npz")
 _UPLOAD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._()+=@,-]{0,199}")
@@ -113,8 +114,13 @@ class Catalog:
         return path
 
 
-def safe_upload_name(name: str) -> str:
+def safe_upload_name(name: str, endings: tuple[str, ...] = UPLOAD_ENDINGS) -> str:
     """The name, if an uploaded file may be stored under it.
+
+    Parameters
+    ----------
+    endings
+        Those allowed.
 
     Raises
     ------
@@ -123,8 +129,8 @@ def safe_upload_name(name: str) -> str:
     """
     if not _UPLOAD_NAME.fullmatch(name) or ".." in name:
         raise DataError(f"{name[:200]!r} cannot be a file name here. Use letters, digits, spaces, dots and dashes.")
-    if not name.lower().endswith(UPLOAD_ENDINGS):
-        raise DataError(f"{name[:200]!r} has an ending that cannot be read. Allowed: {', '.join(UPLOAD_ENDINGS)}.")
+    if not name.lower().endswith(endings):
+        raise DataError(f"{name[:200]!r} has an ending that cannot be read. Allowed: {', '.join(endings)}.")
     return name
 
 

@@ -8,40 +8,95 @@ from scetm_core.figures._colors import category_colors, palette
 from scetm_core.figures._result import gene_weights, topic_label, topic_values
 from scetm_core.figures._theme import GRAPH_CONFIG, MAP_CONFIG, TEMPLATE, empty_figure, new_figure
 from scetm_core.figures.cell_topics import cell_topic_frame, plot_cell_topic_heatmap
+from scetm_core.figures.differential import (
+    CORRECTIONS,
+    differential_frame,
+    mark_differential,
+    plot_differential_heatmap,
+    plot_topic_distribution,
+    plot_volcano,
+    topic_distribution_frame,
+)
+from scetm_core.figures.enrichment import manhattan_frame, plot_manhattan, plot_running_sum, running_sum_frame
+from scetm_core.figures.joint_map import (
+    Highlight,
+    joint_map_frame,
+    neighborhood,
+    plot_joint_map,
+    plot_neighborhood,
+)
+from scetm_core.figures.pathways import (
+    pathway_name,
+    pathway_topic_frame,
+    pathway_weights,
+    plot_pathway_topic_heatmap,
+    plot_topics_of_pathway,
+    topics_in_use,
+    topics_of_pathway_frame,
+)
 from scetm_core.figures.quality import plot_histogram
+from scetm_core.figures.top_genes import plot_top_genes, top_genes_frame
+from scetm_core.figures.topic_choice import differential_topics, topics_with_cells
 from scetm_core.figures.topic_groups import plot_topic_heatmap, topic_mean_frame
 from scetm_core.figures.topics import (
     gene_topic_frame,
+    marker_topic_frame,
     plot_gene_topic_heatmap,
-    plot_top_genes,
-    top_genes_frame,
+    types_marked,
 )
 from scetm_core.figures.training import plot_training, training_frame
 from scetm_core.figures.umap import default_point_size, plot_umap, umap_frame
 
 __all__ = [
+    "CORRECTIONS",
     "GRAPH_CONFIG",
     "MAP_CONFIG",
     "TEMPLATE",
+    "Highlight",
     "category_colors",
     "cell_topic_frame",
     "default_point_size",
+    "differential_frame",
+    "differential_topics",
     "empty_figure",
     "gene_topic_frame",
     "gene_weights",
+    "joint_map_frame",
+    "manhattan_frame",
+    "mark_differential",
+    "marker_topic_frame",
+    "neighborhood",
     "new_figure",
     "palette",
+    "pathway_name",
+    "pathway_topic_frame",
+    "pathway_weights",
     "plot_cell_topic_heatmap",
+    "plot_differential_heatmap",
     "plot_gene_topic_heatmap",
     "plot_histogram",
+    "plot_joint_map",
+    "plot_manhattan",
+    "plot_neighborhood",
+    "plot_pathway_topic_heatmap",
+    "plot_running_sum",
     "plot_top_genes",
+    "plot_topic_distribution",
     "plot_topic_heatmap",
+    "plot_topics_of_pathway",
     "plot_training",
     "plot_umap",
+    "plot_volcano",
+    "running_sum_frame",
     "top_genes_frame",
+    "topic_distribution_frame",
     "topic_label",
     "topic_mean_frame",
     "topic_values",
+    "topics_in_use",
+    "topics_of_pathway_frame",
+    "topics_with_cells",
     "training_frame",
+    "types_marked",
     "umap_frame",
 ]

@@ -74,8 +74,7 @@ def differential_frame(
         for name in ("mean_difference", "q", "effect_size", "differential")
     }
     is_marked = wide["differential"].fillna(0).to_numpy().astype(bool)
-    columns = np.flatnonzero(is_marked.any(axis=0)) if only_differential else range(is_marked.shape[1])
-    topics = [str(wide["q"].columns[column]) for column in columns]
+    topics = [str(topic) for place, topic in enumerate(wide["q"]) if is_marked[:, place].any() or not only_differential]
     if not topics:
         return empty_frame("No topic is differential at these thresholds. Loosen them, or show all topics.")
     labels, columns = order or (list(wide["q"].index), topics)

@@ -23,7 +23,7 @@ PageModule = Callable[[str], ModuleType]
 Words = Callable[[Any], str]
 
 PAGES = sorted(path.stem for path in Path("pages").glob("*.py") if not path.stem.startswith("_"))
-RUN_PAGES = ("train", "cells", "topics")  # those whose `run` is looked up
+RUN_PAGES = ("train", "cells", "topics", "embedding", "pathways")  # those whose `run` is looked up
 DONE = "done-run"
 HOSTILE_RUNS = ("../../etc", "..", "/etc/passwd", "no-such-run", "a\0b", "<script>alert(1)</script>", "x" * 5000)
 HOSTILE_FILES = (
@@ -51,7 +51,7 @@ def test_without_any_run_or_data_a_page_shows_what_it_is_for_and_no_error(
     assert "cannot" not in text
 
 
-@pytest.mark.parametrize("name", ["cells", "topics"])
+@pytest.mark.parametrize("name", ["cells", "topics", "embedding", "pathways"])
 def test_a_result_page_without_a_run_says_what_is_missing_and_leads_there(
     name: str, own_studio: Studio, page_module: PageModule, words_in: Words, components_in: Callable[..., Any]
 ) -> None:
@@ -60,7 +60,7 @@ def test_a_result_page_without_a_run_says_what_is_missing_and_leads_there(
     assert any(isinstance(node, dcc.Link) and node.href == "/train" for node in components_in(shown))
 
 
-@pytest.mark.parametrize("name", ["cells", "topics"])
+@pytest.mark.parametrize("name", ["cells", "topics", "embedding", "pathways"])
 def test_a_run_without_a_result_is_told_apart_from_one_with(
     name: str, make_shown_run: Callable[..., Run], page_module: PageModule, words_in: Words
 ) -> None:
@@ -96,6 +96,10 @@ def test_an_unknown_run_is_said_in_words(name: str, run: str, page_module: PageM
         {"beside": "no such column"},
         {"groupby": "no such column"},
         {"color": ""},
+        {"sets": "../../etc/passwd", "set": "no such set"},
+        {"gene": "<script>alert(1)</script>"},
+        {"points": "sets", "set": "no such set"},
+        {"label": "no such label"},
         {"unheard": "of"},
     ],
     ids=lambda query: str(query)[:30],
@@ -129,7 +133,7 @@ def test_no_graph_offers_to_send_itself_to_a_cloud(
     if name == "data":
         graphs += graphs_in(module.show_report("lab/planted.h5ad"))
     assert all(graph.config["showSendToCloud"] is False and not graph.config["displaylogo"] for graph in graphs)
-    assert graphs or name == "home"
+    assert graphs or name in ("home", "pathways")  # the run has no pathways
 
 
 @pytest.mark.parametrize("name", PAGES)

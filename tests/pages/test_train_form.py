@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import anndata as ad
 import dash_mantine_components as dmc
 import pytest
 from dash import no_update
@@ -164,6 +166,52 @@ def test_gene_sets_are_chosen_among_the_files_of_the_app(
     filled.type(rho_gmt="lab/../secret.gmt")
     with pytest.raises(DataError, match="leads outside"):
         submit(filled, triggered)
+
+
+@pytest.fixture
+def gene_sets(own_studio: Studio) -> Iterator[Path]:
+    """A place for gene sets in a folder that the form offers."""
+    path = own_studio.data_dirs[0] / "sets.gmt"
+    yield path
+    path.unlink(missing_ok=True)
+
+
+def test_the_form_says_how_gene_sets_fit_the_data_before_training(
+    form: ModuleType, components_in: Parts, gene_sets: Path, words_in: Words
+) -> None:
+    genes = list(ad.read_h5ad(gene_sets.with_name("planted.h5ad")).var_names)
+    sets = {"FITS": genes[:6], "ALSO": genes[4:10], "SMALL": genes[:4], "OTHER": ["X1", "X2", "X3", "X4", "X5", "X6"]}
+    gene_sets.write_text("".join("\t".join([name, "", *members]) + "\n" for name, members in sets.items()))
+    filled = Filled(form, components_in)
+    _, said, waits = filled.type(rho_gmt="lab/sets.gmt").validate()
+    assert not waits
+    assert "2 of 4 sets are kept" in words_in(said)
+    assert "cover 10 of the file's 30 genes" in words_in(said)
+    _, said, _ = filled.type(rho_gmt=None).validate()
+    assert "Gene sets as rho" not in words_in(said)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [("FAR\t\tENSG00000000001\tENSG00000000002\n", "Hardly any gene"), ("no genes here\n", "needs a name")],
+)
+def test_gene_sets_that_do_not_fit_are_told_and_training_waits(
+    line: str, reason: str, form: ModuleType, components_in: Parts, gene_sets: Path, words_in: Words
+) -> None:
+    gene_sets.write_text(line)
+    _, said, waits = Filled(form, components_in).type(rho_gmt="lab/sets.gmt").validate()
+    assert waits
+    assert reason in words_in(said)
+
+
+def test_sets_too_small_for_the_model_are_told(
+    form: ModuleType, components_in: Parts, gene_sets: Path, words_in: Words
+) -> None:
+    genes = list(ad.read_h5ad(gene_sets.with_name("planted.h5ad")).var_names)
+    gene_sets.write_text("\t".join(["SMALL", "", *genes[:4]]) + "\n")
+    _, said, waits = Filled(form, components_in).type(rho_gmt="lab/sets.gmt").validate()
+    assert waits
+    assert "No set of sets.gmt has 5 genes" in words_in(said)
 
 
 def test_an_unreadable_file_offers_nothing_and_the_report_says_why(form: ModuleType, words_in: Words) -> None:
