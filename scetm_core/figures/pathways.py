@@ -211,7 +211,7 @@ def pathway_name(name: str) -> str:
     Names in capitals and underscores lose both, but for acronyms and names of genes; the collection goes to the end.
     Other names stay as they are, with spaces for underscores.
     """
-    name = name.strip("_")
+    name = name.rstrip("_") or name
     if not re.fullmatch(r"[A-Z0-9]+(_[A-Z0-9.-]+)+", name):
         return name.replace("_", " ")
     prefix = next((known for known in sorted(COLLECTIONS, key=len, reverse=True) if name.startswith(f"{known}_")), "")

@@ -23,6 +23,9 @@ PAGES = {
     "live": (f"/train?run={DONE}", "#training-curve .trace"),
     "cells": (f"/cells?run={DONE}", "#cells-umap-beside-legend"),
     "topics": (f"/topics?run={DONE}", "#cell-topic-heatmap .hm"),
+    "enrichment": (f"/enrichment?run={DONE}", "text=Not tested yet"),
+    "differential": (f"/differential?run={DONE}&groupby=leiden", "text=Not tested yet"),
+    "pathways": (f"/pathways?run={DONE}", "#main a[href^='/train']"),
 }
 CONTROLS = {
     "button", "link", "textbox", "combobox", "checkbox", "switch", "slider", "spinbutton", "radio", "menuitem",

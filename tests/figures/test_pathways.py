@@ -126,6 +126,7 @@ def test_topics_in_use_are_those_that_explain_most(result: ad.AnnData) -> None:
         ("REACTOME_GLUCAGON_LIKE_PEPTIDE1", "Glucagon like peptide1 (Reactome)"),
         ("GOBP_RESPONSE_TO_A_DRUG", "Response to a drug (GO process)"),
         ("KEGG_MEDICUS_WNT_SIGNALING", "WNT signaling (KEGG Medicus)"),
+        ("REACTOME_UNCOUPLING_PROTEINS_", "Uncoupling proteins (Reactome)"),
         ("MY_OWN_SET", "My own set"),
         ("Beta cells", "Beta cells"),
         ("beta_cells", "beta cells"),
