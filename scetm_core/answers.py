@@ -11,7 +11,6 @@ import logging
 import os
 import sys
 import time
-import traceback
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from scetm_core import jobs, keys
 from scetm_core.errors import DataError, RunError
-from scetm_core.reporter import Cancelled, Reporter, in_words
+from scetm_core.reporter import Cancelled, Reporter
 from scetm_core.requests import DifferentialRequest, EnrichmentRequest, MapRequest, Request, kind_of
 from scetm_core.runs import Run
 from scetm_core.tasks import Task
@@ -169,18 +168,12 @@ def run_task(task: Task) -> str:
         If another process works on the task.
     """
     with jobs.hold(task), Reporter(task) as report:
-        progress = _Progress(task, report)
-        try:
+
+        def work() -> None:
             report.update(state="running", started_at=time.time(), max_steps=_Progress.STEPS)
-            answer(task.run, task.name, task.request, on_progress=progress)
-            outcome = {"state": "done", "stage": "done", "message": "Done."}
-        except (Cancelled, KeyboardInterrupt):
-            outcome = {"state": "cancelled", "message": "Cancelled."}
-        except Exception as error:
-            log.error("%s", traceback.format_exc())
-            outcome = {"state": "failed", "message": in_words(error)}
-        report.update(**outcome, eta_seconds=None, finished_at=time.time())
-    return outcome["state"]
+            answer(task.run, task.name, task.request, on_progress=_Progress(task, report))
+
+        return report.finish(work, cancelled="Cancelled.")
 
 
 @dataclasses.dataclass

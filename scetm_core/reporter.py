@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
+import time
+import traceback
 from collections.abc import Callable
 from typing import Self
 
@@ -55,6 +57,34 @@ class Reporter:
             raise Cancelled
         log.info(message)
         self.update(stage=name, message=message, eta_seconds=None)
+
+    def finish(self, work: Callable[[], None], *, cancelled: str) -> str:
+        """Do the work, and report how it ended.
+
+        Parameters
+        ----------
+        cancelled
+            What is said if somebody stopped it.
+
+        Returns
+        -------
+        The final state: ``"done"``, ``"failed"`` or ``"cancelled"``; the status says why.
+        """
+        try:
+            work()
+            state, message = "done", "Done."
+        except (Cancelled, KeyboardInterrupt):
+            log.info("Cancelled.")
+            state, message = "cancelled", cancelled
+        except Exception as error:
+            log.error("%s", traceback.format_exc())
+            state, message = "failed", in_words(error)
+        stage = {"stage": "done"} if state == "done" else {}
+        try:
+            self.update(state=state, message=message, **stage, eta_seconds=None, finished_at=time.time())
+        except RunError as error:  # the disk is still full, or the folder gone: the job will show as lost
+            log.error("%s", error)
+        return state
 
     def _keep_beating(self) -> None:
         while not self._stop.wait(HEARTBEAT_SECONDS):

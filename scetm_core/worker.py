@@ -13,7 +13,6 @@ import logging
 import os
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,7 @@ import numpy as np
 from scetm_core import jobs, keys
 from scetm_core.errors import RunError
 from scetm_core.jobfolder import Status
-from scetm_core.reporter import Cancelled, Reporter, in_words
+from scetm_core.reporter import Cancelled, Reporter
 from scetm_core.runs import Run
 
 if TYPE_CHECKING:
@@ -62,26 +61,17 @@ def run_analysis(run: Run, *, n_slots: int = 0, on_change: Callable[[Status], No
         If another process works on the run.
     """
     with jobs.hold(run), Reporter(run, on_change) as report:
-        try:
-            if n_slots:
-                with jobs.take_turn(run, n_slots=n_slots) as is_our_turn:
-                    if not is_our_turn:
-                        raise Cancelled
-                    _analyse(run, report, n_threads=jobs.threads_per_run(n_slots))
-            else:
+
+        def work() -> None:
+            if not n_slots:
                 _analyse(run, report, n_threads=jobs.threads_per_run(1))
-            outcome = {"state": "done", "stage": "done", "message": "Done."}
-        except (Cancelled, KeyboardInterrupt):
-            log.info("Cancelled.")
-            outcome = {"state": "cancelled", "message": "Cancelled. Resume continues from the last step."}
-        except Exception as error:
-            log.error("%s", traceback.format_exc())
-            outcome = {"state": "failed", "message": in_words(error)}
-        try:
-            report.update(**outcome, eta_seconds=None, finished_at=time.time())
-        except RunError as error:  # the disk is still full, or the folder gone: the run will show as lost
-            log.error("%s", error)
-    return outcome["state"]
+                return
+            with jobs.take_turn(run, n_slots=n_slots) as is_our_turn:
+                if not is_our_turn:
+                    raise Cancelled
+                _analyse(run, report, n_threads=jobs.threads_per_run(n_slots))
+
+        return report.finish(work, cancelled="Cancelled. Resume continues from the last step.")
 
 
 def _analyse(run: Run, report: Reporter, *, n_threads: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dash_ag_grid as dag
 import dash_mantine_components as dmc
 from dash import html
 from dash.development.base_component import Component
@@ -10,7 +9,7 @@ from dash.development.base_component import Component
 from pages._shared.opened import Opened
 from pages._shared.parts import card, empty_state, figure_card
 from pages._shared.requests import folded_fields, request_field
-from pages._shared.tables import table_downloads
+from pages._shared.tables import grid, table_downloads
 from scetm_core import keys
 from scetm_core.differential import MIN_DIFFERENCE_CONDITIONS, MIN_DIFFERENCE_TYPES, SIGNIFICANCE
 from scetm_core.figures import CORRECTIONS
@@ -120,21 +119,7 @@ def after(opened: Opened, groupby: str) -> Component:
         ),
         dmc.Switch(id=ONLY, label="Differential topics only", checked=False, size="sm", pb=8),
     ]  # fmt: skip
-    grid = dag.AgGrid(
-        id=TABLE,
-        columnDefs=COLUMNS,
-        rowData=[],
-        getRowId="params.data.id",
-        columnSize=None,
-        dashGridOptions={
-            "pagination": True, "paginationPageSize": 20, "paginationPageSizeSelector": False,
-            "domLayout": "autoHeight", "tooltipShowDelay": 300,
-            "rowSelection": {"mode": "singleRow", "checkboxes": False, "enableClickSelection": True},
-        },
-        defaultColDef={"sortable": True, "resizable": True},
-        className="table",
-        style={"height": None},
-    )  # fmt: skip
+    tests = grid(TABLE, COLUMNS, row_id="params.data.id", rows=20, selectable=True)
     two = [
         figure_card(
             DISTRIBUTION, title="Inside and outside the group", how_to_read=HOW_DISTRIBUTION, height=440, table=False
@@ -154,7 +139,7 @@ def after(opened: Opened, groupby: str) -> Component:
             html.Div(id=LINKS),
             html.Div(two, className="two-columns"),
             figure_card(VOLCANO, title="All tests", how_to_read=HOW_VOLCANO, height=420, table=False),
-            card(grid, title="Tests", actions=table_downloads(TASK)),
+            card(tests, title="Tests", actions=table_downloads(TASK)),
         ],
         gap="md",
     )  # fmt: skip

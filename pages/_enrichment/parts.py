@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import dash_ag_grid as dag
 import dash_mantine_components as dmc
 from dash import html
 from dash.development.base_component import Component
@@ -13,7 +10,7 @@ from pages._shared import gene_sets
 from pages._shared.opened import Opened
 from pages._shared.parts import card, empty_state, figure_card
 from pages._shared.requests import folded_fields
-from pages._shared.tables import table_downloads
+from pages._shared.tables import grid, table_downloads
 from scetm_core import keys
 from scetm_core.requests import EnrichmentRequest
 
@@ -101,7 +98,7 @@ def before() -> Component:
 def after() -> Component:
     """The figures and the tables."""
     edge = dmc.Stack(
-        [html.Div(id=VERDICT), _grid(EDGE, EDGE_COLUMNS, row_id="params.data.gene", rows=10, selectable=False)],
+        [html.Div(id=VERDICT), grid(EDGE, EDGE_COLUMNS, row_id="params.data.gene", rows=10, selectable=False)],
         gap="xs",
     )
     view = dmc.Group(
@@ -129,30 +126,10 @@ def after() -> Component:
             ),
             card(
                 view,
-                _grid(TABLE, COLUMNS, row_id="params.data.id", rows=15, selectable=True),
+                grid(TABLE, COLUMNS, row_id="params.data.id", rows=15, selectable=True),
                 title="Tests",
                 actions=table_downloads(TASK),
             ),
         ],
         gap="md",
     )  # fmt: skip
-
-
-def _grid(grid_id: str, columns: list[dict[str, Any]], *, row_id: str, rows: int, selectable: bool) -> Component:
-    grid: dict[str, Any] = {
-        "pagination": True, "paginationPageSize": rows, "paginationPageSizeSelector": False, "domLayout": "autoHeight",
-        "tooltipShowDelay": 300,
-    }  # fmt: skip
-    if selectable:
-        grid["rowSelection"] = {"mode": "singleRow", "checkboxes": False, "enableClickSelection": True}
-    return dag.AgGrid(
-        id=grid_id,
-        columnDefs=columns,
-        rowData=[],
-        getRowId=row_id,
-        columnSize=None,
-        dashGridOptions=grid,
-        defaultColDef={"sortable": True, "resizable": True},
-        className="table",
-        style={"height": None},
-    )

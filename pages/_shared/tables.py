@@ -1,9 +1,10 @@
-"""How does a table worked out of a run leave the app? Whole, as CSV or as the parquet file it is."""
+"""How does a table worked out of a run look, and leave the app? Whole, as CSV or as the parquet file it is."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import dash_ag_grid as dag
 import dash_mantine_components as dmc
 from dash import Input, Output, State, callback, ctx, dcc, no_update
 from dash.development.base_component import Component
@@ -11,6 +12,37 @@ from dash.development.base_component import Component
 from pages._shared import ids, studio
 
 FORMATS = {"csv": "CSV", "parquet": "Parquet"}
+
+
+def grid(grid_id: str, columns: list[dict[str, Any]], *, row_id: str, rows: int, selectable: bool) -> Component:
+    """A table in the house look, page by page; empty until a callback fills it.
+
+    Parameters
+    ----------
+    row_id
+        JavaScript that names a row: ``"params.data.id"``.
+    rows
+        On a page.
+    selectable
+        Whether a click chooses a row (`selectedRows`).
+    """
+    options: dict[str, Any] = {
+        "pagination": True, "paginationPageSize": rows, "paginationPageSizeSelector": False, "domLayout": "autoHeight",
+        "tooltipShowDelay": 300,
+    }  # fmt: skip
+    if selectable:
+        options["rowSelection"] = {"mode": "singleRow", "checkboxes": False, "enableClickSelection": True}
+    return dag.AgGrid(
+        id=grid_id,
+        columnDefs=columns,
+        rowData=[],
+        getRowId=row_id,
+        columnSize=None,
+        dashGridOptions=options,
+        defaultColDef={"sortable": True, "resizable": True},
+        className="table",
+        style={"height": None},
+    )
 
 
 def _button(prefix: str, file_format: str) -> str:
