@@ -290,11 +290,12 @@ def cluster_order(values: pd.DataFrame) -> tuple[list[str], list[str]]:
     turned so that neighbours are as alike as they can be (Bar-Joseph, Gifford, Jaakkola 2001).
     """
     from scipy.cluster.hierarchy import leaves_list, linkage
+    from scipy.spatial.distance import pdist
 
     def leaves(matrix: np.ndarray) -> list[int]:
         if len(matrix) < 3:
             return list(range(len(matrix)))
-        return [int(leaf) for leaf in leaves_list(linkage(matrix, method="average", optimal_ordering=True))]
+        return [int(leaf) for leaf in leaves_list(linkage(pdist(matrix), method="average", optimal_ordering=True))]
 
     matrix = values.to_numpy(dtype=np.float64)
     rows, columns = leaves(matrix), leaves(matrix.T)

@@ -131,7 +131,8 @@ def group_sums(values: np.ndarray, codes: Ints, n_groups: int) -> np.ndarray:
 def compare(cells: Cells) -> Compared:
     """What to permute: cells; donors, if each has one label; else differences within donors."""
     n_labels, n_cells = len(cells.names), len(cells.values)
-    left_out = f"; {cells.n_left_out:,} without one are left out" if cells.n_left_out else ""
+    lacking = "one" if cells.donors is None else "a label or a donor"
+    left_out = f"; {cells.n_left_out:,} without {lacking} are left out" if cells.n_left_out else ""
     if cells.donors is None:
         said = [f"{n_cells:,} cells of {n_labels} labels{left_out}. Labels are permuted over cells."]
         return Compared(values=cells.values, codes=cells.codes, n_labels=n_labels, sentences=said)

@@ -83,7 +83,7 @@ def score_of(weights: np.ndarray, hits: np.ndarray) -> float:
         lowest = min(lowest, risen - fallen)
         risen += weights[hits[j]] * scale + even
         highest = max(highest, risen - fallen)
-    return highest if highest >= -lowest else lowest
+    return min(highest, 1.0) if highest >= -lowest else max(lowest, -1.0)
 
 
 @numba.njit
@@ -118,8 +118,8 @@ def score_hits(weights: np.ndarray, hits: np.ndarray) -> tuple[float, int]:
         if risen - fallen > highest:
             highest, at_highest = risen - fallen, j
     if highest >= -lowest:
-        return highest, at_highest
-    return lowest, at_lowest
+        return min(highest, 1.0), at_highest
+    return max(lowest, -1.0), at_lowest
 
 
 @numba.njit(parallel=True, cache=True)

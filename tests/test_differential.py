@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from scetm_core.differential import permutation_test
+from scetm_core.differential import cluster_order, permutation_test
 from scetm_core.differential_null import count_reaching
 from scetm_core.errors import ConfigError, DataError
 
@@ -283,3 +283,21 @@ def test_progress_rises_to_one_and_what_it_raises_ends_the_work() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         permutation_test(delta, labels, on_progress=stop)
+
+
+# ---- order --------------------------------------------------------------------------------------------------------
+
+
+def test_similar_rows_and_columns_stand_side_by_side() -> None:
+    blocks = np.kron(np.eye(3), np.ones((2, 2)))
+    table = pd.DataFrame(blocks, index=list("abcdef"), columns=list("uvwxyz"))
+    rows, columns = cluster_order(table.sample(frac=1, random_state=3).sample(frac=1, axis=1, random_state=4))
+    for order, pairs in ((rows, ("ab", "cd", "ef")), (columns, ("uv", "wx", "yz"))):
+        assert sorted(order) == sorted("".join(pairs))
+        assert all(abs(order.index(first) - order.index(second)) == 1 for first, second in pairs)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 5), (5, 5)])
+def test_tables_without_any_order_keep_all_names(shape: tuple[int, int]) -> None:
+    rows, columns = cluster_order(pd.DataFrame(np.zeros(shape)))
+    assert (len(set(rows)), len(set(columns))) == shape
