@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -74,7 +75,7 @@ def topic_heatmap(
     if named := [topic_label(name, topic_names) for name in frame.columns if name in (topic_names or {})]:
         labels = [topic_label(name, topic_names) for name in frame.columns]
         figure.update_xaxes(tickmode="array", tickvals=topic_ticks(frame), ticktext=labels, tickangle=-90)
-        top += round(6.3 * max(map(len, named)))
+        top += round(5.9 * max(len(html.unescape(label)) for label in named))
     figure.update_layout(margin={"t": top}, dragmode="zoom", title={"text": unit, "font": {"size": 12}, **place})
     return figure
 
