@@ -102,7 +102,7 @@
     });
   }
 
-  /** Send one file to the server as a stream, with progress; the answer goes into the page's stores. */
+  /** Send one file to the server as a stream, with progress; the answer goes into a store of the page, or is said. */
   function upload(file, box) {
     const bar = box.querySelector(".upload-bar");
     const words = box.querySelector(".upload-words");
@@ -118,7 +118,7 @@
       bar.style.width = "0";
       let answer;
       try { answer = JSON.parse(request.responseText); } catch { answer = { error: "The server gave no clear answer. Try again." }; }
-      words.textContent = answer.error || "";
+      words.textContent = answer.error || answer.note || "";
       words.classList.toggle("upload-error", Boolean(answer.error));
       if (answer.ref) window.dash_clientside.set_props(isSets ? "uploaded-gene-sets" : "uploaded", { data: answer.ref });
     };

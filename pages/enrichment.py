@@ -23,7 +23,7 @@ from pages._shared.requests import read_request
 from pages._shared.tables import offer_table
 from pages._shared.task_view import follow_task, stamp_of, task_view, tick_of
 from scetm_core import keys, tasks
-from scetm_core.enrichment import SEPARATOR, running_sum
+from scetm_core.enrichment import SEPARATOR, rank_order, running_sum
 from scetm_core.errors import DataError
 from scetm_core.figures import (
     gene_weights,
@@ -32,7 +32,6 @@ from scetm_core.figures import (
     plot_manhattan,
     plot_running_sum,
     running_sum_frame,
-    topic_label,
 )
 from scetm_core.genesets import read_gmt
 from scetm_core.requests import EnrichmentRequest
@@ -148,8 +147,19 @@ def show_or_hide(stamp: str | None, name: str, run_id: str) -> tuple[Any, Any, A
         f"{len(table):,} tests of {table['topic'].nunique():,} topics, {draws}, {table.attrs['seconds']:.1f} s: "
         f"{len(sure):,} sets with q below 0.01, in {sure['topic'].nunique():,} topics."
     )
-    said = dmc.Text(" ".join([*table.attrs["sentences"], tested]), size="sm", c="dimmed", className="numbers")
+    origin = made_elsewhere(request["gene_sets"], gene_sets.find_source(name, studio.open_run(run_id)))
+    said = dmc.Text(" ".join([*table.attrs["sentences"], tested, origin]), size="sm", c="dimmed", className="numbers")
     return {"display": "none"}, {}, said, "Test again"
+
+
+def made_elsewhere(tested: str, source: gene_sets.Source | None) -> str:
+    """A sentence if the tests are of another file than the one that is chosen."""
+    path = Path(tested)
+    if source is None or source.path is None or source.path.resolve() == path.resolve():
+        return ""
+    if source.name in (gene_sets.BUILT_IN, gene_sets.MARKERS) and source.path.name == path.name:
+        return ""  # built in as well, where the run was made
+    return f"These tests are of {tested}, not of the file chosen now. Press Test again to test that one."
 
 
 def is_finding(table: pd.DataFrame) -> pd.Series:
@@ -208,23 +218,22 @@ def draw_focus(stamp: str | None, topic: str, gene_set: str | None, name: str, r
     genes = beta.index.to_numpy(dtype=object)
     frame = running_sum_frame(running_sum(beta.to_numpy(), hits), hits, beta.to_numpy(), genes)
     names = studio.open_run(run_id).topic_names()
-    title = f"{pathway_name(row['gene_set'])}<br>in topic {topic_label(row['topic'], names)}"
-    edge = row["leading_edge"].split(SEPARATOR)
-    ranks = beta.index.get_indexer(pd.Index(edge))
+    title = (pathway_name(row["gene_set"]), f"in {studio.topic_label(int(topic), names)}")
+    peak, is_up = frame.attrs["peak"], frame.attrs["es"] >= 0
+    ranks = hits[hits < peak] if is_up else hits[hits >= peak][::-1]
     rows = [
-        {"gene": gene, "rank": int(rank) + 1, "beta": float(beta.iloc[rank]),
-         "href": f"/cells?run={run_id}&color={quote(gene)}"}
-        for gene, rank in zip(edge, ranks, strict=True)
+        {"gene": genes[rank], "rank": int(rank) + 1, "beta": float(beta.iloc[rank]),
+         "href": f"/cells?run={run_id}&color={quote(genes[rank])}"}
+        for rank in ranks
     ]  # fmt: skip
-    return plot_running_sum(frame, title=title), verdict(row, run_id, name, topic), rows
+    return plot_running_sum(frame, title=title), verdict(row, run_id, name, topic, n_leading=len(rows)), rows
 
 
-def verdict(row: pd.Series, run_id: str, name: str, topic: str) -> Component:
+def verdict(row: pd.Series, run_id: str, name: str, topic: str, *, n_leading: int) -> Component:
     """The numbers of a test in words, and the ways on."""
-    edge = len(row["leading_edge"].split(SEPARATOR))
     said = (
         f"ES {row['es']:.2f}, NES {row['nes']:.2f}, p = {row['p_value']:.2g} of {row['n_permutations']:,} draws, "
-        f"q = {row['q_value']:.2g}. {edge:,} of {row['size']:,} genes are the leading edge."
+        f"q = {row['q_value']:.2g}. {n_leading:,} of {row['size']:,} genes are the leading edge."
     )
     where = f"run={run_id}&topic={topic}&set={quote(row['gene_set'])}&sets={quote(name)}"
     links = [
@@ -237,7 +246,7 @@ def verdict(row: pd.Series, run_id: str, name: str, topic: str) -> Component:
 def ranked(run_id: str, topic: str) -> pd.Series:
     """Weights of a topic's genes, the largest first, in the order in which they were tested."""
     beta = gene_weights(studio.load_result(run_id))[keys.topic_name(int(topic))]
-    return beta.astype(np.float64).iloc[np.argsort(-beta.to_numpy(dtype=np.float64), kind="stable")]
+    return beta.astype(np.float64).iloc[rank_order(beta.to_numpy(dtype=np.float64), beta.index)]
 
 
 def hits_of(run_id: str, name: str, topic: str, gene_set: str) -> np.ndarray:

@@ -92,6 +92,8 @@ def _enrichment(
         min_size=request.min_size,
         max_size=request.max_size,
     )
+    if not matched.gene_sets:
+        raise DataError(f"No set is left: {' '.join(matched.report.sentences())} Change the limits of size.")
     table = prerank(
         gene_weights(result),
         matched.gene_sets,

@@ -85,7 +85,7 @@ def permutation_test(
     cells = Cells.align(delta, labels, unit)
     compared = compare(cells)
     p_values = _Tests(compared, n_permutations=n_permutations, two_sided=two_sided, seed=seed).run(on_progress)
-    return _table(cells, compared, p_values)
+    return _table(cells, compared, p_values, two_sided=two_sided)
 
 
 @dataclass(kw_only=True)
@@ -206,14 +206,16 @@ class _Whole:
 
     @classmethod
     def of(cls, values: Floats, *, centred: bool = True) -> _Whole:
-        shifted = values - values.mean(axis=0) if centred else values
+        is_constant = np.ptp(values, axis=0) <= 1e-12 * np.abs(values).max(axis=0)
+        shifted = values - np.where(is_constant, values[:1], values.mean(axis=0)) if centred else values
+        shifted = np.where(is_constant, 0.0, shifted) if centred else shifted  # what rounding left is no difference
         span = np.maximum(np.ptp(shifted, axis=0), np.abs(shifted).max(axis=0))
         bound = min(10 * math.sqrt(len(values)), len(values)) * np.where(span > 0, span, 1.0)
         whole = np.rint(shifted * (0.99 * _BITS / bound)).astype(np.int64)
         return cls(values=whole, slack=math.ceil(2 * math.sqrt(len(values))))
 
 
-def _table(cells: Cells, compared: Compared, p_values: _PValues) -> pd.DataFrame:
+def _table(cells: Cells, compared: Compared, p_values: _PValues, *, two_sided: bool) -> pd.DataFrame:
     from scipy.stats import false_discovery_control
 
     n_labels, n_topics = p_values.values.shape
@@ -245,7 +247,7 @@ def _table(cells: Cells, compared: Compared, p_values: _PValues) -> pd.DataFrame
         raise DataError("No donor has cells both inside and outside a label; nothing can be compared. Permute cells.")
     table.insert(4, "q_bonferroni", np.minimum(table["p_value"] * len(table), 1.0))
     table.insert(5, "q_bh", false_discovery_control(table["p_value"]))
-    table.attrs["sentences"] = [*compared.sentences, *_limits(table, untested)]
+    table.attrs["sentences"] = [*compared.sentences, *_limits(table, untested, two_sided=two_sided)]
     return table
 
 
@@ -260,7 +262,7 @@ def _cohens_d(cells: Cells, inside: Floats, outside: Floats) -> Floats:
     return effect
 
 
-def _limits(table: pd.DataFrame, untested: list[str]) -> list[str]:
+def _limits(table: pd.DataFrame, untested: list[str], *, two_sided: bool) -> list[str]:
     """What keeps p-values from becoming small, in words."""
     found = []
     if untested:
@@ -271,9 +273,10 @@ def _limits(table: pd.DataFrame, untested: list[str]) -> list[str]:
         counts = sorted(set(few["n_permutations"]))
         span = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
         found.append(f"All {span} different permutations were looked at for {len(few)} of {len(groups)} labels.")
-    coarse = groups[len(table) / groups["n_permutations"] > SIGNIFICANCE]
+    floors = len(table) * (1 + two_sided) / (groups["n_permutations"] + ~groups["is_exact"])  # of q
+    coarse = groups[floors > SIGNIFICANCE]
     if len(coarse):
-        smallest = len(table) / coarse["n_permutations"].max()
+        smallest = float(floors[coarse.index].min())
         found.append(
             f"Too few for a Bonferroni q below {SIGNIFICANCE:g} in {len(coarse)} labels: with {len(table):,} tests it "
             f"cannot fall below {min(smallest, 1):.2g} there. Take more units or permutations, or fewer labels."

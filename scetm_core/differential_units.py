@@ -102,7 +102,7 @@ class Compared:
     def n_different(self, label: int) -> int:
         """How many different groups, or signs, there are."""
         n = int(self.n_units[label])
-        return math.comb(len(self.values), n) if self.codes is not None else 2**n
+        return _count_groups(len(self.values), n) if self.codes is not None else 2**n
 
     def mean_difference(self) -> Floats:
         """(n_labels, n_topics); NaN where there is nothing to compare."""
@@ -111,6 +111,12 @@ class Compared:
             return np.where(n > 0, np.nansum(self.values, axis=1) / np.maximum(n, 1), np.nan)
         inside, outside = group_means(self.values, self.codes, self.n_labels)
         return inside - outside
+
+
+def _count_groups(n_units: int, size: int) -> int:
+    """Groups of a size; where there are more than 2^60, that, as counting them exactly takes seconds."""
+    logarithm = math.lgamma(n_units + 1) - math.lgamma(size + 1) - math.lgamma(n_units - size + 1)
+    return math.comb(n_units, size) if logarithm < 40 else 2**60
 
 
 def group_means(values: Floats, codes: Ints, n_labels: int) -> tuple[Floats, Floats]:
@@ -142,10 +148,13 @@ def compare(cells: Cells) -> Compared:
         means = group_sums(cells.values, cells.donors, cells.n_donors) / np.bincount(cells.donors)[:, None]
         said = [f"{what} Each donor has one label; means of donors are compared, and labels permuted over donors."]
         return Compared(values=means, codes=pairs[:, 1], n_labels=n_labels, sentences=said)
+    n_mixed = int((np.bincount(pairs[:, 0]) > 1).sum())
     said = [
-        f"{what} Donors have cells of several labels; the difference is taken within each donor, and the signs of "
-        "these differences are permuted."
+        f"{what} {n_mixed} of {cells.n_donors} donors have cells of several labels; the difference is taken within "
+        "each such donor, and the signs of these differences are permuted."
     ]
+    if n_mixed < cells.n_donors:
+        said.append("The other donors say nothing then. If the labels are a condition, give each donor one label.")
     return Compared(values=_within_donors(cells), codes=None, n_labels=n_labels, sentences=said)
 
 

@@ -7,7 +7,8 @@ lowers it by 1 / (number of the others). Subramanian et al. (2005), exponent 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -145,6 +146,26 @@ def prerank(
     return _table(ranking, sets, tests, tail=tail)
 
 
+def rank_order(values: np.ndarray, genes: Iterable[str]) -> Ints:
+    """Genes by falling weight; ties in an order that follows from their names alone, as if drawn at random.
+
+    In the order of a file, families of genes would stand together and pass for enriched wherever weights are equal.
+
+    Parameters
+    ----------
+    values
+        (..., n_genes)
+
+    Returns
+    -------
+    Positions of genes, of the shape of `values`.
+    """
+    marks = [hashlib.blake2b(str(gene).encode(), digest_size=8).digest() for gene in genes]
+    shuffled = np.array(sorted(range(len(marks)), key=marks.__getitem__), dtype=np.int64)
+    order: Ints = shuffled[np.argsort(-np.asarray(values)[..., shuffled], axis=-1, kind="stable")]
+    return order
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Ranking:
     """Genes of each topic in falling order of beta; every array (n_topics, n_genes)."""
@@ -162,7 +183,7 @@ def _rank(beta: pd.DataFrame) -> _Ranking:
         raise DataError("beta holds no values, or some that are not finite: the training of these topics has failed.")
     if not beta.index.is_unique:
         raise DataError(f"beta names genes twice, e.g. {beta.index[beta.index.duplicated()][0]!r}. Name each once.")
-    order = np.argsort(-values, axis=1, kind="stable")
+    order = rank_order(values, beta.index)
     ranks = np.empty_like(order)
     np.put_along_axis(ranks, order, np.arange(values.shape[1])[None, :], axis=1)
     weights = np.abs(np.take_along_axis(values, order, axis=1))

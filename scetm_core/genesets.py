@@ -48,6 +48,7 @@ def read_gmt(path: Path) -> dict[str, list[str]]:
         if not line.strip():
             continue
         name, *rest = line.split("\t")
+        name = " ".join(name.split())
         genes = list(dict.fromkeys(gene.strip() for gene in rest[1:] if gene.strip()))
         if not genes or not name.strip():
             raise DataError(

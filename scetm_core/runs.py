@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
+import hashlib
 import io
 import json
 import os
@@ -308,8 +309,14 @@ class Run(JobFolder):
 
 
 def table_name(text: str) -> str:
-    """A text as the name of a table: what a file name cannot hold becomes "_"."""
-    return re.sub(r"[^A-Za-z0-9 ._()+=@,-]", "_", text)[:120].strip(" .") or "_"
+    """A text as the name of a table: itself, if a file can be called so; else altered, with a mark of its own.
+
+    Different texts have different names, so that no table is taken for another's.
+    """
+    plain = re.sub(r"[^A-Za-z0-9 ._()+=@,-]", "_", text).strip(" .")
+    if plain == text and 0 < len(text) <= 120:
+        return text
+    return f"{plain[:100].strip(' .') or '_'}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
 
 def open_run(runs_folder: Path, run_id: str) -> Run:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from pathlib import Path
 
@@ -76,7 +75,7 @@ def find_task(run: Run, kind: str, name: str) -> Task | None:
 
 
 def ask(run: Run, name: str, request: Request) -> Task:
-    """Start working out a table of a run; one that is at work already goes on with what it was asked.
+    """Start working out a table of a run; one that is at work with the same question goes on.
 
     Parameters
     ----------
@@ -86,12 +85,14 @@ def ask(run: Run, name: str, request: Request) -> Task:
     Raises
     ------
     RunError
-        If the run has no result, or the task cannot be written or started.
+        If the run has no result, the table is being worked out with other settings, or the task cannot be started.
     """
     if not run.has_result:
         raise RunError(f"Run {run.id} has no result yet. Wait until it is done, or resume it.")
     known = find_task(run, kind_of(request), name)
     if known is not None and jobs.state(known) not in (*FINISHED, "lost"):
+        if known.request != request:
+            raise RunError(f"{name} is being worked out with other settings. Wait until that is done, or cancel it.")
         return known
     path = _path(run, kind_of(request), name)
     try:
@@ -105,11 +106,6 @@ def ask(run: Run, name: str, request: Request) -> Task:
         raise RunError(f"The task {path.name} cannot be written: {error.strerror or error}.") from error
     jobs.spawn(task, "scetm_core.answers")
     return task
-
-
-def forget(task: Task) -> None:
-    """Mark a task that failed, or was lost, as seen: it is not shown again."""
-    task.write_status(dataclasses.replace(task.status(), state="cancelled", message=""))
 
 
 def _path(run: Run, kind: str, name: str) -> Path:

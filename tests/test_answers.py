@@ -179,7 +179,9 @@ def test_a_task_can_be_cancelled_and_asked_for_again(finished: Run) -> None:
 def test_a_killed_task_is_lost_and_can_be_asked_for_again(finished: Run, wait_until: Callable[..., None]) -> None:
     task = tasks.ask(finished, "cell_type", DifferentialRequest(n_permutations=10_000_000))
     wait_until(lambda: jobs.state(task) == "running")
-    assert tasks.ask(finished, "cell_type", DifferentialRequest(n_permutations=100)).request == task.request
+    assert tasks.ask(finished, "cell_type", task.request).status().pid == task.status().pid
+    with pytest.raises(RunError, match="with other settings"):
+        tasks.ask(finished, "cell_type", DifferentialRequest(n_permutations=100))
     psutil.Process(task.status().pid).send_signal(signal.SIGKILL)
     wait_until(lambda: jobs.state(task) == "lost")
     again = tasks.ask(finished, "cell_type", DifferentialRequest(n_permutations=200))

@@ -240,11 +240,21 @@ def test_cells_without_a_label_are_left_out_and_counted() -> None:
     pd.testing.assert_frame_equal(table, alone)
 
 
-def test_a_constant_topic_is_not_different() -> None:
-    delta = cells(20).assign(topic_0=3.25)
-    table = permutation_test(delta, named(["a", "b"] * 10, delta), n_permutations=100).query("topic == 'topic_0'")
+@pytest.mark.parametrize("value", [3.25, 0.1, -3.7, 1 / 3, 0.0])
+def test_a_constant_topic_is_not_different(value: float) -> None:
+    delta = cells(2000).assign(topic_0=value)
+    labels = named(["a"] * 800 + ["b"] * 1200, delta)
+    table = permutation_test(delta, labels, n_permutations=100).query("topic == 'topic_0'")
     assert (table["p_value"] == 1).all()
     assert (table["effect_size"] == 0).all()
+
+
+def test_a_level_that_two_sided_tests_cannot_reach_is_said() -> None:
+    delta = cells(80, n_topics=4)
+    labels = named(["a", "b"] * 40, delta)
+    for n_permutations, two_sided, is_said in ((1000, False, False), (1000, True, True), (3000, True, False)):
+        table = permutation_test(delta, labels, n_permutations=n_permutations, two_sided=two_sided)
+        assert any("Too few" in sentence for sentence in table.attrs["sentences"]) == is_said
 
 
 @pytest.mark.parametrize(

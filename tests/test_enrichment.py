@@ -209,6 +209,15 @@ def test_the_order_of_genes_topics_and_sets_changes_nothing() -> None:
     )
 
 
+def test_genes_of_equal_weight_stand_in_no_order_that_a_file_could_give() -> None:
+    beta = pd.DataFrame({"topic_0": np.zeros(600)}, index=[f"G{gene:03}" for gene in range(600)])
+    families = {f"family {s}": list(beta.index[s : s + 20]) for s in range(0, 600, 20)}
+    table = prerank(beta, families, n_permutations=500)
+    assert stats.kstest(table["p_value"], "uniform").pvalue > 1e-3
+    shuffled = prerank(beta.sample(frac=1, random_state=1), families, n_permutations=500)
+    pd.testing.assert_frame_equal(table, shuffled)
+
+
 def test_a_seed_gives_the_same_table_and_another_seed_another() -> None:
     beta = random_beta()
     tables = [prerank(beta, random_sets(beta), n_permutations=100, seed=seed) for seed in (1, 1, 2)]

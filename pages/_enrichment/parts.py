@@ -52,7 +52,7 @@ COLUMNS = [
     {"field": "set_label", "headerName": "Gene set", "flex": 3, "minWidth": 220, "tooltipField": "gene_set"},
     {"field": "topic_label", "headerName": "Topic", "flex": 1, "minWidth": 110},
     {"field": "nes", "headerName": "NES", "width": 90, **_NUMBER, "headerTooltip": "Score over that of random sets",
-     "valueFormatter": {"function": "d3.format('.2f')(params.value)"}},
+     "valueFormatter": {"function": "params.value == null ? '–' : d3.format('.2f')(params.value)"}},
     {"field": "p_value", "headerName": "p", "width": 105, **_NUMBER,
      "valueFormatter": {"function": "d3.format('.2~g')(params.value)"}},
     {"field": "q_value", "headerName": "q", "width": 105, **_NUMBER, "headerTooltip": "Benjamini-Hochberg, all tests",

@@ -54,23 +54,32 @@ def sources(run: Run | None = None) -> list[Source]:
         Source(name=MARKERS, label="Cell type markers (built in)", path=_markers_file()),
     ]
     catalog = studio.current().catalog()
-    own = catalog.roots[studio.GENE_SETS_ROOT]
+    own, taken = catalog.roots[studio.GENE_SETS_ROOT], {source.name.lower() for source in found}
     for file in catalog.files((*GENE_SET_ENDINGS, *MARKER_ENDINGS)):
         is_sets = file.name.lower().endswith(GENE_SET_ENDINGS) or file.root == studio.GENE_SETS_ROOT
         if is_sets and file.ref != f"demo/{REACTOME}":
             path = catalog.resolve(file.ref)
             label = path.relative_to(own).as_posix() if file.root == studio.GENE_SETS_ROOT else file.ref
-            found.append(Source(name=table_name(path.stem), label=label, path=path))
+            name = table_name(path.stem)
+            name = table_name(file.ref) if name.lower() in taken else name  # no other file's tests under its name
+            taken.add(name.lower())
+            found.append(Source(name=name, label=label, path=path))
     if run is not None:
         known = {source.name for source in found}
         tables = (name for name in run.tables("enrichment") if name not in known)
         found += [Source(name=name, label=f"{name} (tested before)", path=None) for name in tables]
-    return list({source.name: source for source in reversed(found)}.values())[::-1]
+    return found
 
 
 def find_source(name: str, run: Run | None = None) -> Source | None:
     """The source of that name."""
     return next((source for source in sources(run) if source.name == name), None)
+
+
+def _name_of(path: Path) -> str:
+    """Name of the source that a file is."""
+    wanted = path.resolve()
+    return next(source.name for source in sources() if source.path is not None and source.path.resolve() == wanted)
 
 
 def _bundled_reactome() -> Path | None:
@@ -175,7 +184,7 @@ def take_upload(ref: str | None) -> tuple[Any, Any]:
         return no_update, no_update
     path = studio.current().catalog().resolve(ref)
     inform(f"{path.name}: {len(read_gene_sets(path)):,} gene sets.", title="Gene sets added")
-    return table_name(path.stem), False
+    return _name_of(path), False
 
 
 @callback(
@@ -216,4 +225,4 @@ def fetch(n_clicks: int | None, name: str | None, organism: str) -> tuple[Any, A
         path = fetch_library(name, studio.current().gene_sets_folder, organism=organism)
     except DataError as error:
         return no_update, no_update, dmc.Alert(str(error), color="yellow", variant="light")
-    return table_name(path.stem), False, None
+    return _name_of(path), False, None

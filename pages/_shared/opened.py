@@ -63,7 +63,8 @@ def is_grouping(values: pd.Series) -> bool:
     """Whether a column of obs says which group each cell is of."""
     import pandas as pd
 
-    return not pd.api.types.is_numeric_dtype(values) and 1 <= values.nunique() <= 200
+    is_number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+    return not is_number and 1 <= values.nunique() <= 200
 
 
 def open_result(title: str, question: str, run_id: str | None) -> Opened | Component:

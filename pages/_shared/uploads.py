@@ -1,6 +1,6 @@
 """How does a file get from the browser into the home? As a stream to a route of its own, never through a callback.
 
-The browser sends the raw bytes (assets/upload.js), which are written beside and renamed when whole and readable.
+The browser sends the raw bytes (assets/studio.js), which are written beside and renamed when whole and readable.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ SPARE = 200 << 20  # bytes that stay free on the disk
 
 
 def add_route(server: flask.Flask) -> None:
-    """Serve ``POST /upload?name=FILE[&kind=gene-sets]``: answers JSON with the file's `ref`, or an `error` in words."""
+    """Serve ``POST /upload?name=FILE[&kind=gene-sets]``.
+
+    Answers JSON: the file's `ref`; or a `note`, if gene sets came where data were asked for; or an `error` in words.
+    """
     server.add_url_rule("/upload", "upload", receive, methods=["POST"])
 
 
@@ -36,8 +39,13 @@ def receive() -> tuple[flask.Response, int]:
     if origin is not None and urlsplit(origin).netloc != flask.request.host:
         return flask.jsonify(error="Uploads are taken from this app's own pages only."), 403
     try:
-        store = _store_gene_sets if flask.request.args.get("kind") == "gene-sets" else _store_data
-        return flask.jsonify(ref=store(flask.request.args.get("name", ""))), 200
+        name, wants_sets = flask.request.args.get("name", ""), flask.request.args.get("kind") == "gene-sets"
+        if not wants_sets and name.lower().endswith(GENE_SET_ENDINGS):
+            _store_gene_sets(name)
+            return flask.jsonify(
+                note=f"{name} holds gene sets. It is kept with them, for training and enrichment."
+            ), 200
+        return flask.jsonify(ref=_store_gene_sets(name) if wants_sets else _store_data(name)), 200
     except DataError as error:
         return flask.jsonify(error=str(error)), 400
     except OSError as error:

@@ -86,7 +86,7 @@ def cell_topic_frame(
     names = [delta.index[rows].to_numpy()[order], *(_texts(marks[column])[order] for column in shown)]
     frame = pd.DataFrame(
         values[order],
-        index=pd.MultiIndex.from_arrays(names, names=["cell", *shown]),
+        index=pd.MultiIndex.from_arrays(names, names=["cell name" if "cell" in shown else "cell", *shown]),
         columns=delta.columns[chosen[columns]],
     )
     colors = {column: _colors(result, column, marks[column]) for column in shown}
@@ -211,7 +211,7 @@ def _add_side_bar(figure: go.Figure, frame: pd.DataFrame, *, column: str, place:
     figure.add_trace(
         go.Heatmap(
             z=codes[starts, None].astype(np.int16),
-            x=[column],
+            x=[plain_text(column)],
             y=np.append(starts, len(codes)) - 0.5,  # edges
             xaxis=axis.replace("axis", ""),
             colorscale=scale,

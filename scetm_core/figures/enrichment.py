@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -231,7 +231,7 @@ def running_sum_frame(
     return frame
 
 
-def plot_running_sum(frame: pd.DataFrame, *, title: str = "") -> go.Figure:
+def plot_running_sum(frame: pd.DataFrame, *, title: Sequence[str] = ()) -> go.Figure:
     """Draw the running sum, a tick for each gene of the set, and beta down the ranking; the leading edge is shaded.
 
     Parameters
@@ -239,11 +239,11 @@ def plot_running_sum(frame: pd.DataFrame, *, title: str = "") -> go.Figure:
     frame
         From `running_sum_frame`.
     title
-        Set, topic and numbers in words.
+        Set and topic in words, line by line.
     """
     if frame.empty:
         return empty_figure(reason_of(frame))
-    attrs = frame.attrs
+    attrs, lines = frame.attrs, "<br>".join(map(plain_text, title))
     figure = make_subplots(rows=3, cols=1, shared_xaxes=True, row_heights=[0.62, 0.1, 0.28], vertical_spacing=0.03)
     figure.update_layout(template=TEMPLATE, uirevision="running-sum")
     color, peak, n_genes = _UP if attrs["es"] >= 0 else _DOWN, attrs["peak"], attrs["n_genes"]
@@ -286,6 +286,6 @@ def plot_running_sum(frame: pd.DataFrame, *, title: str = "") -> go.Figure:
         margin={"t": 48 if title else 12},
         showlegend=False,
         dragmode="zoom",
-        title={"text": title, "font": {"size": 13}},
+        title={"text": lines, "font": {"size": 13}},
     )
     return figure

@@ -122,8 +122,8 @@ def test_the_leading_edge_is_shaded_from_its_end_of_the_ranking(
     hits = ranked.index.get_indexer(names)
     curve = running_sum(ranked.to_numpy(), hits)
     frame = fig.running_sum_frame(curve, hits, ranked.to_numpy(), ranked.index.to_numpy())
-    figure = fig.plot_running_sum(frame, title="a set")
+    figure = fig.plot_running_sum(frame, title=("a <b>set</b>", "in a topic"))
     shade = next(shape for shape in figure.layout.shapes if shape.type == "rect")
     assert (shade.x0, shade.x1) == ((0, frame.attrs["peak"]) if edge == "top" else (frame.attrs["peak"], 300))
     assert len(figure.data[1].x) == 10
-    assert figure.layout.title.text == "a set"
+    assert figure.layout.title.text == "a &lt;b&gt;set&lt;/b&gt;<br>in a topic"

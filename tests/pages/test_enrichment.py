@@ -178,6 +178,49 @@ def test_files_of_the_apps_folders_can_be_chosen_and_data_tables_cannot(
     assert "counts.csv" in {file.name for file in own_studio.data_files()}
 
 
+def test_files_of_one_name_are_told_apart(own_studio: studio.Studio) -> None:
+    folder = own_studio.gene_sets_folder
+    (folder / "reactome.gmt").write_text("MINE\t\tG1\tG2\n")  # called as the built-in sets are, but for a capital
+    (folder / "panel.csv").write_text("cell type,gene\nbeta,INS\n")
+    (folder / "panel.tsv").write_text("cell type\tgene\nalpha\tGCG\n")
+    found = {source.label: source for source in gene_sets.sources()}
+    names = [source.name.lower() for source in found.values()]
+    assert len(set(names)) == len(names) == 5
+    assert found["Reactome (built in, human)"].name == "Reactome"
+    for file in ("reactome.gmt", "panel.csv", "panel.tsv"):
+        assert found[file].path == folder / file
+        assert gene_sets.find_source(found[file].name) == found[file]
+
+
+def test_what_is_uploaded_is_what_is_chosen(app: Dash, own_studio: studio.Studio, triggered: Trigger) -> None:
+    assert post(app, "Reactome.gmt", b"MINE\t\tG1\tG2\n").status_code == 200
+    with triggered("uploaded-gene-sets.data"):
+        name, _ = gene_sets.take_upload("gene-sets/Reactome.gmt")
+    chosen = gene_sets.find_source(name)
+    assert chosen is not None
+    assert chosen.path == own_studio.gene_sets_folder / "Reactome.gmt"
+
+
+def test_tests_of_another_file_are_not_passed_off_as_those_of_the_chosen_one(
+    enrichment: ModuleType, own_studio: studio.Studio, tmp_path: Path
+) -> None:
+    (own_studio.gene_sets_folder / "mine.gmt").write_text("A\t\tG1\tG2\n")
+    mine, built_in = gene_sets.find_source("mine"), gene_sets.find_source("Reactome")
+    assert "not of the file chosen now" in enrichment.made_elsewhere(str(tmp_path / "mine.gmt"), mine)
+    assert enrichment.made_elsewhere(str(mine.path), mine) == ""
+    assert enrichment.made_elsewhere(f"/another/machine/{built_in.path.name}", built_in) == ""
+    assert "not of the file" in enrichment.made_elsewhere("/elsewhere/own.gmt", built_in)
+
+
+def test_gene_sets_among_the_data_are_kept_and_said(app: Dash, own_studio: studio.Studio) -> None:
+    answer_ = post(app, "mine.gmt", b"A\t\tG1\tG2\n", kind="")
+    assert answer_.status_code == 200
+    assert "ref" not in answer_.json  # the data page has no report on them
+    assert "mine.gmt holds gene sets" in answer_.json["note"]
+    assert [path.name for path in own_studio.gene_sets_folder.iterdir()] == ["mine.gmt"]
+    assert post(app, "bad.gmt", b"no tabs here", kind="").status_code == 400
+
+
 def post(app: Dash, name: str, content: bytes, kind: str = "gene-sets") -> Any:
     return app.server.test_client().post(f"/upload?name={name}&kind={kind}", data=content)
 
@@ -225,7 +268,9 @@ def test_a_library_is_fetched_only_on_a_click_and_offline_is_said(
     assert "not reached" in words_in(gene_sets.show_libraries(1, "Human")[1])
     assert "not reached" in words_in(gene_sets.fetch(1, "GO", "Human")[2])
     assert "pick one" in words_in(gene_sets.fetch(1, None, "Human")[2])
-    monkeypatch.setattr(gene_sets, "fetch_library", lambda name, folder, organism: folder / f"{name}.human.gmt")
+    fetched = own_studio.gene_sets_folder / "GO_2023.human.gmt"
+    fetched.write_text("A\t\tG1\tG2\n")
+    monkeypatch.setattr(gene_sets, "fetch_library", lambda name, folder, organism: fetched)
     assert gene_sets.fetch(1, "GO_2023", "Human") == ("GO_2023.human", False, None)
 
 
