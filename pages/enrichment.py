@@ -231,8 +231,9 @@ def draw_focus(stamp: str | None, topic: str, gene_set: str | None, name: str, r
 
 def verdict(row: pd.Series, run_id: str, name: str, topic: str, *, n_leading: int) -> Component:
     """The numbers of a test in words, and the ways on."""
+    nes = "not defined" if pd.isna(row["nes"]) else f"{row['nes']:.2f}"
     said = (
-        f"ES {row['es']:.2f}, NES {row['nes']:.2f}, p = {row['p_value']:.2g} of {row['n_permutations']:,} draws, "
+        f"ES {row['es']:.2f}, NES {nes}, p = {row['p_value']:.2g} of {row['n_permutations']:,} draws, "
         f"q = {row['q_value']:.2g}. {n_leading:,} of {row['size']:,} genes are the leading edge."
     )
     where = f"run={run_id}&topic={topic}&set={quote(row['gene_set'])}&sets={quote(name)}"

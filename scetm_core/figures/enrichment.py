@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -146,9 +147,14 @@ def _add_dots(figure: go.Figure, dots: pd.DataFrame, *, color: str, size: int) -
     symbols = np.where(dots["capped"], "triangle-up", np.where(is_up, "circle", "circle-open"))
     shown = {name: plain_text(pathway_name(name)) for name in dots["gene_set"].unique()}
     texts = [
-        f"<b>{shown[name]}</b><br>{topic.replace('_', ' ')}, NES {nes:.2f}, q = {q:.2g}, {size:,} genes"
+        f"<b>{shown[name]}</b><br>{topic.replace('_', ' ')}, NES {nes}, q = {q:.2g}, {size:,} genes"
         for name, topic, nes, q, size in zip(
-            dots["gene_set"], dots["topic"], dots["nes"], dots["q_value"], dots["size"], strict=True
+            dots["gene_set"],
+            dots["topic"],
+            dots["nes"].map("{:.2f}".format).replace("nan", "not defined"),
+            dots["q_value"],
+            dots["size"],
+            strict=True,
         )
     ]
     figure.add_trace(
@@ -243,7 +249,7 @@ def plot_running_sum(frame: pd.DataFrame, *, title: Sequence[str] = ()) -> go.Fi
     """
     if frame.empty:
         return empty_figure(reason_of(frame))
-    attrs, lines = frame.attrs, "<br>".join(map(plain_text, title))
+    attrs, lines = frame.attrs, "<br>".join(plain_text(part) for line in title for part in textwrap.wrap(line, 44))
     figure = make_subplots(rows=3, cols=1, shared_xaxes=True, row_heights=[0.62, 0.1, 0.28], vertical_spacing=0.03)
     figure.update_layout(template=TEMPLATE, uirevision="running-sum")
     color, peak, n_genes = _UP if attrs["es"] >= 0 else _DOWN, attrs["peak"], attrs["n_genes"]
@@ -283,7 +289,7 @@ def plot_running_sum(frame: pd.DataFrame, *, title: Sequence[str] = ()) -> go.Fi
     figure.update_yaxes(visible=False, range=[-1, 1], row=2, col=1)
     figure.update_yaxes(title={"text": "beta"}, nticks=4, row=3, col=1)
     figure.update_layout(
-        margin={"t": 48 if title else 12},
+        margin={"t": 14 + 18 * (lines.count("<br>") + 1) if lines else 12},
         showlegend=False,
         dragmode="zoom",
         title={"text": lines, "font": {"size": 13}},
