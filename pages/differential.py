@@ -20,12 +20,7 @@ from pages._shared.requests import read_request
 from pages._shared.tables import offer_table
 from pages._shared.task_view import follow_task, stamp_of, task_view, tick_of
 from scetm_core import keys, tasks
-from scetm_core.differential import (
-    MIN_DIFFERENCE_CONDITIONS,
-    MIN_DIFFERENCE_TYPES,
-    SIGNIFICANCE,
-    cluster_order,
-)
+from scetm_core.differential import cluster_order
 from scetm_core.figures import (
     differential_frame,
     mark_differential,
@@ -35,6 +30,7 @@ from scetm_core.figures import (
     plot_volcano,
     topic_distribution_frame,
 )
+from scetm_core.figures.differential import SIGNIFICANCE
 from scetm_core.requests import DifferentialRequest
 from scetm_core.runs import table_name
 
@@ -79,9 +75,7 @@ offer_table(parts.TASK, parts.KIND, (parts.TABLE_NAME, "data"))
           State(ids.ACTIVE_RUN, "data"), prevent_initial_call=True)  # fmt: skip
 def choose_grouping(groupby: str, run_id: str) -> tuple[str, float]:
     """Look at the tests of another grouping, with the paper's threshold for its kind."""
-    label_key = studio.open_run(run_id).config.data.label_key
-    is_type = groupby in (label_key, keys.LEIDEN)
-    return table_name(groupby), MIN_DIFFERENCE_TYPES if is_type else MIN_DIFFERENCE_CONDITIONS
+    return table_name(groupby), parts.least_difference(studio.open_run(run_id), groupby)
 
 
 @callback(

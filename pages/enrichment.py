@@ -33,7 +33,6 @@ from scetm_core.figures import (
     plot_running_sum,
     running_sum_frame,
 )
-from scetm_core.genesets import read_gmt
 from scetm_core.requests import EnrichmentRequest
 
 dash.register_page(
@@ -49,7 +48,8 @@ def layout(
     opened = open_result("Enrichment", question, run)
     if not isinstance(opened, Opened):
         return opened
-    known = {source.name for source in gene_sets.sources(opened.run)}
+    offered = gene_sets.sources(opened.run)
+    source = sets if sets in {entry.name for entry in offered} else gene_sets.BUILT_IN
     asked = opened.topic_in(topic)
     focus = opened.strongest_topic() if asked is None else asked
     return page(
@@ -57,7 +57,7 @@ def layout(
         question,
         opened.store,
         dcc.Store(id=parts.SET, data=set),
-        parts.controls(opened, sets if sets in known else gene_sets.BUILT_IN, focus),
+        parts.controls(opened, offered, source, focus),
         task_view(parts.TASK),
         html.Div(id=parts.SAID),
         html.Div(parts.before(), id=parts.BEFORE, style={"display": "none"}),
@@ -80,7 +80,7 @@ def choose_added(name: str | None, run_id: str) -> tuple[Any, Any]:
     """Offer the gene sets that were added, and choose them."""
     if not name:
         return no_update, no_update
-    return gene_sets.options(studio.open_run(run_id)), name
+    return gene_sets.options(gene_sets.sources(studio.open_run(run_id))), name
 
 
 @callback(
@@ -214,7 +214,8 @@ def draw_focus(stamp: str | None, topic: str, gene_set: str | None, name: str, r
     table = studio.load_table(run_id, parts.KIND, name) if stamp else None
     if table is None or (row := focus_of(table, topic, gene_set)) is None:
         return no_update, no_update, no_update
-    beta, hits = ranked(run_id, topic), hits_of(run_id, name, topic, row["gene_set"])
+    beta = ranked(run_id, topic)
+    hits = hits_of(run_id, name, row["gene_set"], beta)
     genes = beta.index.to_numpy(dtype=object)
     frame = running_sum_frame(running_sum(beta.to_numpy(), hits), hits, beta.to_numpy(), genes)
     names = studio.open_run(run_id).topic_names()
@@ -250,22 +251,16 @@ def ranked(run_id: str, topic: str) -> pd.Series:
     return beta.astype(np.float64).iloc[rank_order(beta.to_numpy(dtype=np.float64), beta.index)]
 
 
-def hits_of(run_id: str, name: str, topic: str, gene_set: str) -> np.ndarray:
-    """Places of a set's genes in the ranking of a topic.
+def hits_of(run_id: str, name: str, gene_set: str, beta: pd.Series) -> np.ndarray:
+    """Places of a set's genes in a ranking from `ranked`.
 
     Raises
     ------
     DataError
         If the matched sets beside the table are gone.
     """
-    path = studio.open_run(run_id).table_path(parts.KIND, name).with_suffix(".gmt")
-    members = _matched_sets(path, path.stat().st_mtime_ns if path.is_file() else 0)[gene_set]
-    return np.sort(ranked(run_id, topic).index.get_indexer(pd.Index(members)))
-
-
-@functools.lru_cache(maxsize=4)
-def _matched_sets(path: Path, stamp: int) -> dict[str, list[str]]:
-    return read_gmt(path)
+    members = gene_sets.tested_sets(studio.open_run(run_id), name)[gene_set]
+    return np.sort(beta.index.get_indexer(pd.Index(members)))
 
 
 @callback(
@@ -359,7 +354,8 @@ def download_curve(n_clicks: int | None, run_id: str, name: str, topic: str, gen
     table = studio.load_table(run_id, parts.KIND, name) if n_clicks else None
     if table is None or (row := focus_of(table, topic, gene_set)) is None:
         return no_update
-    beta, hits = ranked(run_id, topic), hits_of(run_id, name, topic, row["gene_set"])
+    beta = ranked(run_id, topic)
+    hits = hits_of(run_id, name, row["gene_set"], beta)
     curve = pd.DataFrame(
         {"gene": beta.index, "beta": beta.to_numpy(), "running_sum": running_sum(beta.to_numpy(), hits)}
     )

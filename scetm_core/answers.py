@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from scetm_core import jobs, keys
 from scetm_core.errors import DataError, RunError
-from scetm_core.reporter import Cancelled, Reporter
+from scetm_core.reporter import Cancelled, Reporter, set_up_process
 from scetm_core.requests import DifferentialRequest, EnrichmentRequest, MapRequest, Request, kind_of
 from scetm_core.runs import Run
 from scetm_core.tasks import Task
@@ -207,10 +207,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="scetm_core.answers", description="Answer the request of one task folder.")
     parser.add_argument("task", type=Path)
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
-    log.setLevel(logging.INFO)
-    if hasattr(os, "nice"):
-        os.nice(5)  # the server answers first
+    set_up_process()
     try:
         return 0 if run_task(Task(options.task)) == "done" else 1
     except RunError as error:

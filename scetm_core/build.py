@@ -34,7 +34,7 @@ def build_model(data: CellData, config: RunConfig, *, device: torch.device) -> S
         if column not in data.obs:
             raise DataError(f"obs has no column {column!r}; found: {list(data.obs.columns)}.")
     genes = [str(name) for name in data.var_names]
-    rho = _given_rho(config.model, genes, symbols=symbols_of(getattr(data, "var", None)))
+    rho = _given_rho(config.model, genes, symbols=symbols_of(data.var))
     for message in [] if rho is None else rho.messages:
         log.info(message)
     model = ScETM(

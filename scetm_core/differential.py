@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int64]
 
 SIGNIFICANCE = 0.01
-MIN_DIFFERENCE_TYPES, MIN_DIFFERENCE_CONDITIONS = 2.0, 0.2
-"""The paper's thresholds of the mean difference, for cell types and for conditions."""
 _ORDERS_AT_ONCE = 2048
 _BITS = float(2**31 - 1)
 

@@ -62,7 +62,7 @@ def infer(model: ScETM, data: CellData, config: RunConfig, *, chunk_size: int = 
 
 def _gene_table(data: CellData) -> pd.DataFrame:
     """The genes, and their symbols where they have some beside their names."""
-    symbols = symbols_of(getattr(data, "var", None))
+    symbols = symbols_of(data.var)
     table = pd.DataFrame(index=data.var_names.copy())
     return table if symbols is None else table.assign(**{SYMBOL: symbols})
 

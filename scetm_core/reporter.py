@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
+import sys
 import threading
 import time
 import traceback
@@ -93,6 +95,14 @@ class Reporter:
                     self.job.write_status(self._status)
             except RunError as error:  # a full disk may have room again by the next beat
                 log.warning("%s", error)
+
+
+def set_up_process() -> None:
+    """Log to the standard output, which goes into the job's folder, and leave the processor to the server first."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
+    log.setLevel(logging.INFO)
+    if hasattr(os, "nice"):
+        os.nice(5)  # the server answers first
 
 
 def in_words(error: Exception) -> str:

@@ -22,7 +22,7 @@ import numpy as np
 from scetm_core import jobs, keys
 from scetm_core.errors import RunError
 from scetm_core.jobfolder import Status
-from scetm_core.reporter import Cancelled, Reporter
+from scetm_core.reporter import Cancelled, Reporter, set_up_process
 from scetm_core.runs import Run
 
 if TYPE_CHECKING:
@@ -203,10 +203,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("run", type=Path)
     parser.add_argument("--slots", type=int, default=1, help="runs that may train beside each other")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
-    log.setLevel(logging.INFO)
-    if hasattr(os, "nice"):
-        os.nice(5)  # the server answers first
+    set_up_process()
     try:
         return 0 if run_analysis(Run(options.run), n_slots=options.slots) == "done" else 1
     except RunError as error:

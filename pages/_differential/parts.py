@@ -11,9 +11,14 @@ from pages._shared.parts import card, empty_state, figure_card
 from pages._shared.requests import folded_fields, request_field
 from pages._shared.tables import grid, table_downloads
 from scetm_core import keys
-from scetm_core.differential import MIN_DIFFERENCE_CONDITIONS, MIN_DIFFERENCE_TYPES, SIGNIFICANCE
-from scetm_core.figures import CORRECTIONS
+from scetm_core.figures.differential import (
+    CORRECTIONS,
+    MIN_DIFFERENCE_CONDITIONS,
+    MIN_DIFFERENCE_TYPES,
+    SIGNIFICANCE,
+)
 from scetm_core.requests import DifferentialRequest
+from scetm_core.runs import Run
 
 HEATMAP = "differential-heatmap"
 DISTRIBUTION = "differential-distribution"
@@ -114,7 +119,8 @@ def after(opened: Opened, groupby: str) -> Component:
             id=SIGNIFICANT, label="q below", value=SIGNIFICANCE, min=0, max=1, step=0.01, w=110, debounce=300
         ),
         dmc.NumberInput(
-            id=DIFFERENCE, label="Difference above", value=least_difference(opened, groupby), min=0, step=0.1, w=140,
+            id=DIFFERENCE, label="Difference above", value=least_difference(opened.run, groupby), min=0, step=0.1,
+            w=140,
             debounce=300,
         ),
         dmc.Switch(id=ONLY, label="Differential topics only", checked=False, size="sm", pb=8),
@@ -145,7 +151,7 @@ def after(opened: Opened, groupby: str) -> Component:
     )  # fmt: skip
 
 
-def least_difference(opened: Opened, groupby: str) -> float:
+def least_difference(run: Run, groupby: str) -> float:
     """The paper's least mean difference: one for cell types (and clusters), one for conditions."""
-    types = (opened.run.config.data.label_key, keys.LEIDEN)
+    types = (run.config.data.label_key, keys.LEIDEN)
     return MIN_DIFFERENCE_TYPES if groupby in types else MIN_DIFFERENCE_CONDITIONS

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pages._shared import studio
+from pages._shared.gene_sets import MARKERS, tested_sets
 from scetm_core import keys
+from scetm_core.enrichment import SEPARATOR
 from scetm_core.errors import DataError, ScetmError
 from scetm_core.figures import Highlight, gene_weights, pathway_name, pathway_weights
 from scetm_core.gene_names import match_names, symbols_of
-from scetm_core.genesets import match_gene_sets, read_gmt
+from scetm_core.genesets import match_gene_sets
 from scetm_core.markers import load_markers
 from scetm_core.runs import Run
 
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     import anndata as ad
     import pandas as pd
 
-MARKERS = "Cell type markers"
-"""The source that holds the built-in markers of cell types; any other is a table of enrichment, or one of that name."""
 GENES, SETS = "genes", "sets"
 """What the points of a map are, which is also the name of its table."""
 
@@ -83,14 +83,9 @@ def gene_sets_of(run: Run, result: ad.AnnData, source: str | None) -> dict[str, 
         If they cannot be read.
     """
     table = run.tables(keys.ENRICHMENT_FOLDER).get(source or "")
-    if table is not None and (path := table.with_suffix(".gmt")).is_file():
-        return _read_gmt(path, path.stat().st_mtime_ns)
+    if table is not None and table.with_suffix(".gmt").is_file():
+        return tested_sets(run, table.stem)
     return _markers_of(run, result) if source == MARKERS else {}
-
-
-@functools.lru_cache(maxsize=8)
-def _read_gmt(path: Path, stamp: int) -> dict[str, list[str]]:
-    return read_gmt(path)
 
 
 def _markers_of(run: Run, result: ad.AnnData) -> dict[str, list[str]]:
@@ -178,7 +173,7 @@ def _leading_edge(run: Run, wanted: Wanted) -> Sequence[str]:
     if table is None or "leading_edge" not in table:
         return []
     row = table[(table["topic"] == keys.topic_name(wanted.topic)) & (table["gene_set"] == wanted.gene_set)]
-    return str(row["leading_edge"].iloc[0]).split(";") if len(row) else []
+    return str(row["leading_edge"].iloc[0]).split(SEPARATOR) if len(row) else []
 
 
 def _with_own_names(highlights: Sequence[Highlight]) -> list[Highlight]:
@@ -187,9 +182,7 @@ def _with_own_names(highlights: Sequence[Highlight]) -> list[Highlight]:
     for entry in highlights:
         name = entry.name if entry.name not in taken else f"{entry.name} (highlighted)"
         taken.add(name)
-        found.append(
-            Highlight(name=name, members=entry.members, color=entry.color, symbol=entry.symbol, size=entry.size)
-        )
+        found.append(dataclasses.replace(entry, name=name))
     return found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import dash_mantine_components as dmc
 from dash import html
 from dash.development.base_component import Component
@@ -69,11 +71,11 @@ EDGE_COLUMNS = [
 ]  # fmt: skip
 
 
-def controls(opened: Opened, source: str, topic: int) -> Component:
+def controls(opened: Opened, offered: Sequence[gene_sets.Source], source: str, topic: int) -> Component:
     """What is tested and looked at: one row, and more settings folded away."""
     row = dmc.Group(
         [
-            dmc.Select(id=SOURCE, label="Gene sets", data=gene_sets.options(opened.run), value=source, searchable=True,
+            dmc.Select(id=SOURCE, label="Gene sets", data=gene_sets.options(offered), value=source, searchable=True,
                        allowDeselect=False, w=280),
             dmc.Select(id=TOPIC, label="Topic", data=opened.topic_options(), value=str(topic), searchable=True,
                        allowDeselect=False, w=220),

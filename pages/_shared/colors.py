@@ -13,7 +13,7 @@ from pages._shared import studio
 from scetm_core import keys
 from scetm_core.data.expression import gene_expression, search_genes
 from scetm_core.errors import ScetmError
-from scetm_core.figures import umap_frame
+from scetm_core.figures import empty_frame, umap_frame
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -85,9 +85,7 @@ def colored_frame(run_id: str, color: str) -> pd.DataFrame:
     try:
         return umap_frame(result, color=color, values=gene_expression(config.data, color))
     except ScetmError as error:
-        frame = pd.DataFrame()
-        frame.attrs["reason"] = str(error)
-        return frame
+        return empty_frame(str(error))
 
 
 def map_table(run_id: str, color: str) -> pd.DataFrame:

@@ -7,6 +7,7 @@ was uploaded or fetched into the home's `gene_sets`.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ from dash.development.base_component import Component
 
 from pages._shared import studio
 from pages._shared.errors import inform
+from scetm_core import keys
 from scetm_core.data.catalog import GENE_SET_ENDINGS, MARKER_ENDINGS
 from scetm_core.data.demo import REACTOME, package_file
 from scetm_core.errors import DataError
-from scetm_core.genesets import read_gene_sets, write_gmt
+from scetm_core.genesets import read_gene_sets, read_gmt, write_gmt
 from scetm_core.libraries import ORGANISMS, fetch_library, list_libraries
 from scetm_core.markers import load_markers
 from scetm_core.runs import Run, table_name
@@ -66,7 +68,7 @@ def sources(run: Run | None = None) -> list[Source]:
             found.append(Source(name=name, label=label, path=path))
     if run is not None:
         known = {source.name for source in found}
-        tables = (name for name in run.tables("enrichment") if name not in known)
+        tables = (name for name in run.tables(keys.ENRICHMENT_FOLDER) if name not in known)
         found += [Source(name=name, label=f"{name} (tested before)", path=None) for name in tables]
     return found
 
@@ -104,9 +106,26 @@ def _markers_file() -> Path:
     return path
 
 
-def options(run: Run | None = None) -> list[dict[str, str]]:
+def options(offered: Iterable[Source]) -> list[dict[str, str]]:
     """Choices of a Select."""
-    return [{"value": source.name, "label": source.label} for source in sources(run)]
+    return [{"value": source.name, "label": source.label} for source in offered]
+
+
+def tested_sets(run: Run, name: str) -> dict[str, list[str]]:
+    """The sets that a table of enrichment is about, in the names of the run's genes.
+
+    Raises
+    ------
+    DataError
+        If they are gone from beside the table.
+    """
+    path = run.table_path(keys.ENRICHMENT_FOLDER, name).with_suffix(".gmt")
+    return _read_once(path, path.stat().st_mtime_ns if path.is_file() else 0)
+
+
+@functools.lru_cache(maxsize=8)
+def _read_once(path: Path, stamp: int) -> dict[str, list[str]]:
+    return read_gmt(path)
 
 
 # ---- more of them -------------------------------------------------------------------------------------------------

@@ -12,10 +12,11 @@ from dash.development.base_component import Component
 from pages._shared import studio
 from pages._shared.opened import Opened
 from pages._shared.parts import figure_card
-from pages._topics.drawing import nothing, show_heatmap
+from pages._topics.drawing import show_heatmap
 from pages._topics.ids import CELLS, GROUPBY, MEANS, SHOWN
 from scetm_core.figures import (
     cell_topic_frame,
+    empty_frame,
     plot_cell_topic_heatmap,
     plot_topic_heatmap,
     topic_mean_frame,
@@ -84,7 +85,7 @@ def mean_frame(run_id: str, groupby: str, shown: Sequence[int] | None) -> pd.Dat
     """Groups x the topics chosen, or those that cells use."""
     result = studio.load_result(run_id)
     if shown is not None and not shown:
-        return nothing(NONE_LEFT)
+        return empty_frame(NONE_LEFT)
     return topic_mean_frame(result, groupby=groupby, topics=topics_with_cells(result) if shown is None else shown)
 
 
@@ -93,7 +94,7 @@ def cell_frame(
 ) -> pd.DataFrame:
     """A sample of cells x the topics chosen, or those above the limit."""
     if shown is not None and not shown:
-        return nothing(NONE_LEFT)
+        return empty_frame(NONE_LEFT)
     least = float(least_sum or 0) / 1e4
     annotations = list(bars or [])[:MAX_BARS]
     return cell_topic_frame(

@@ -17,13 +17,6 @@ from pages._topics.ids import NAMES, TOPIC
 Prop = tuple[str, str]
 
 
-def nothing(reason: str) -> pd.DataFrame:
-    """A frame of nothing, whose figure says why."""
-    frame = pd.DataFrame()
-    frame.attrs["reason"] = reason
-    return frame
-
-
 def remembered(frame_of: Callable[..., pd.DataFrame]) -> Callable[..., pd.DataFrame]:
     """The same, but the last frames are kept, each as long as its run has the same result."""
 

@@ -13,11 +13,12 @@ from dash.development.base_component import Component
 from pages._shared import ids, studio
 from pages._shared.parts import figure_card
 from pages._topics.cell_heatmaps import NONE_LEFT
-from pages._topics.drawing import nothing, show_heatmap
+from pages._topics.drawing import show_heatmap
 from pages._topics.ids import GENES, SHOWN
 from pages._topics.known import known_markers, suggestions, tissues
 from scetm_core import keys
 from scetm_core.figures import (
+    empty_frame,
     gene_topic_frame,
     marker_topic_frame,
     plot_gene_topic_heatmap,
@@ -119,7 +120,7 @@ def gene_frame(
 ) -> pd.DataFrame:
     """Genes x the topics chosen, or those that cells use; `attrs["marked"]` tells which genes are markers."""
     if shown is not None and not shown:
-        return nothing(NONE_LEFT)
+        return empty_frame(NONE_LEFT)
     result = studio.load_result(run_id)
     topics = topics_with_cells(result) if shown is None else list(shown)
     markers = chosen_markers(run_id, tissue, types)
@@ -129,7 +130,7 @@ def gene_frame(
         return frame if frame.empty else _with_marks(frame, markers)
     if not markers:
         reason = known_markers(run_id).reason
-        return nothing(reason or "No markers are chosen. Choose a tissue or cell types under 'Markers'.")
+        return empty_frame(reason or "No markers are chosen. Choose a tissue or cell types under 'Markers'.")
     if tissue == ALL and not types:
         markers = _of_suggested_types(run_id, markers, topics)
     return marker_topic_frame(result, markers, n_genes=n_rows, topics=topics)

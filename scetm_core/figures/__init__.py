@@ -5,7 +5,7 @@ its reason (`frame.attrs["reason"]`); its figure shows that reason.
 """
 
 from scetm_core.figures._colors import category_colors, palette
-from scetm_core.figures._result import gene_weights, topic_label, topic_values
+from scetm_core.figures._result import empty_frame, gene_weights, topic_label, topic_values
 from scetm_core.figures._theme import GRAPH_CONFIG, MAP_CONFIG, TEMPLATE, empty_figure, new_figure
 from scetm_core.figures.cell_topics import cell_topic_frame, plot_cell_topic_heatmap
 from scetm_core.figures.differential import (
@@ -59,6 +59,7 @@ __all__ = [
     "differential_frame",
     "differential_topics",
     "empty_figure",
+    "empty_frame",
     "gene_topic_frame",
     "gene_weights",
     "joint_map_frame",

@@ -18,6 +18,9 @@ from scetm_core.figures._theme import ACCENT, MUTED, empty_figure, new_figure, p
 if TYPE_CHECKING:
     import anndata as ad
 
+SIGNIFICANCE = 0.01
+MIN_DIFFERENCE_TYPES, MIN_DIFFERENCE_CONDITIONS = 2.0, 0.2
+"""The paper's thresholds: of q, and of the mean difference for cell types and for conditions."""
 CORRECTIONS = {"q_bonferroni": "Bonferroni", "q_bh": "Benjamini-Hochberg"}
 N_CELLS_AT_MOST = 20_000
 UP, DOWN = ACCENT, "#b4530a"

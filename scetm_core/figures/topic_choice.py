@@ -9,15 +9,13 @@ import pandas as pd
 
 from scetm_core import keys
 from scetm_core.figures._result import topic_number, topic_values
+from scetm_core.figures.differential import MIN_DIFFERENCE_CONDITIONS, MIN_DIFFERENCE_TYPES, SIGNIFICANCE
 
 if TYPE_CHECKING:
     import anndata as ad
 
 IDLE_CELLS = 2
 """A topic that no more cells give over an even share (1 / n_topics) is idle, as in `judgement`."""
-SIGNIFICANCE = 0.01
-DIFFERENCES = (2.0, 0.2)
-"""Mean differences of delta that count: the paper's for cell types, and for conditions."""
 
 
 def topics_with_cells(result: ad.AnnData) -> list[int]:
@@ -41,12 +39,12 @@ def differential_topics(table: pd.DataFrame) -> tuple[list[int], float]:
     Returns
     -------
     Their numbers, and the mean difference they exceed: 2 as for the paper's cell types, or, where no topic does, 0.2
-    as for its conditions. The corrected p-value is below `SIGNIFICANCE`.
+    as for its conditions. The corrected p-value is below the paper's level.
     """
     significant = table[table["q_bonferroni"] < SIGNIFICANCE]
-    for difference in DIFFERENCES:
+    for difference in (MIN_DIFFERENCE_TYPES, MIN_DIFFERENCE_CONDITIONS):
         names = significant.loc[significant["mean_difference"] > difference, "topic"].unique()
         numbers = sorted(number for name in names if (number := topic_number(str(name))) is not None)
         if numbers:
             return numbers, difference
-    return [], DIFFERENCES[-1]
+    return [], MIN_DIFFERENCE_CONDITIONS

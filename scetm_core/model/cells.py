@@ -47,6 +47,10 @@ class CellData(Protocol):
         """The cell table."""
 
     @property
+    def var(self) -> Any:
+        """The gene table."""
+
+    @property
     def var_names(self) -> Any:
         """Names of the genes."""
 

@@ -101,7 +101,7 @@ def test_the_running_sum_is_that_of_the_test(
     assert [entry["gene"] for entry in edge] == row["leading_edge"].split(";")
     beta = enrichment.ranked(DONE, "1")
     assert [entry["rank"] for entry in edge] == [beta.index.get_loc(entry["gene"]) + 1 for entry in edge]
-    hits = enrichment.hits_of(DONE, NAME, "1", "SET_6")
+    hits = enrichment.hits_of(DONE, NAME, "SET_6", beta)
     assert enrichment_score(beta.to_numpy(), hits) == pytest.approx(row["es"])
     assert f"q = {row['q_value']:.2g}" in words_in(verdict)
     hrefs = [node.href for node in components_in(verdict) if hasattr(node, "href")]
