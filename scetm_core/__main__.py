@@ -6,17 +6,20 @@ Exit status: 0 done, 1 error (one clear line on stderr), 2 wrong usage, 130 canc
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import signal
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scetm_core import keys
 from scetm_core.config import SECTIONS, DataConfig, RunConfig, run_config_from_flat
 from scetm_core.errors import ConfigError, ScetmError
 from scetm_core.presets import PRESETS
-from scetm_core.requests import DifferentialRequest, EnrichmentRequest
+from scetm_core.requests import ComparisonRequest, DifferentialRequest, EnrichmentRequest, Request, SweepRequest
 from scetm_core.settings import SettingField, settings_of
 
 if TYPE_CHECKING:
@@ -71,6 +74,21 @@ def build_parser() -> argparse.ArgumentParser:
     differential.add_argument("target", type=Path, metavar="RUN_DIR")
     _add_request(differential, DifferentialRequest)
     differential.set_defaults(run=run_differential)
+
+    compare = commands.add_parser("compare", help="how do other methods do on the cells of a run?")
+    compare.add_argument("target", type=Path, metavar="RUN_DIR")
+    _add_request(compare, ComparisonRequest)
+    compare.set_defaults(run=run_compare)
+
+    choose_k = commands.add_parser("choose-k", help="which number of topics? One training for each number and seed")
+    _add_request(choose_k, SweepRequest)
+    stability = commands.add_parser("stability", help="do the topics come back when trained with other seeds?")
+    stability.add_argument("--n-seeds", type=int, default=3, help="trainings, at least 2 (default: 3)")
+    for command in (choose_k, stability):
+        command.add_argument("--out", type=Path, required=True, help="folder for tables and finished trainings")
+        command.add_argument("--preset", choices=sorted(PRESETS), help="settings to start from; options given here win")
+        _add_settings(command, SECTIONS)
+        command.set_defaults(run=run_sweep)
     return parser
 
 
@@ -226,28 +244,20 @@ class _ProgressBar:
 
 def run_evaluate(options: argparse.Namespace) -> int:
     """Score an embedding: neighbours, Leiden at the paper's resolutions, then every metric."""
-    from scetm_core.embedding import FIXED_RESOLUTION, embed
     from scetm_core.errors import DataError
+    from scetm_core.evaluation import evaluate_embedding
     from scetm_core.files import scores_as_json
-    from scetm_core.metrics.evaluate import evaluate
 
     result, run = _load_scored(options.target)
     data = run.config.data if run else DataConfig()
-    columns = {}
-    for name, key in (
-        ("labels", options.label_key or data.label_key), ("batches", options.batch_key or data.batch_key)
-    ):  # fmt: skip
+    columns = []
+    for key in (options.label_key or data.label_key, options.batch_key or data.batch_key):
         if key and key not in result.obs:
             raise DataError(f"obs has no column {key!r}; found: {list(result.obs.columns)}.")
-        columns[name] = result.obs[key] if key else None
+        columns.append(result.obs[key] if key else None)
     if options.use_rep not in result.obsm:
         raise DataError(f"obsm has no {options.use_rep!r}; found: {list(result.obsm)}.")
-    scores = evaluate(
-        result.obsm[options.use_rep],
-        clusters_by_resolution=embed(result, use_rep=options.use_rep, umap=False),
-        fixed_resolution=FIXED_RESOLUTION,
-        **columns,
-    )
+    scores = evaluate_embedding(result.obsm[options.use_rep], labels=columns[0], batches=columns[1]).scores
     scores["test_nll"] = run.evaluation().get("test_nll") if run else None
     print(scores_as_json(scores))
     return 0
@@ -268,13 +278,65 @@ def run_differential(options: argparse.Namespace) -> int:
     return _answer(options.target, request.groupby, request)
 
 
-def _answer(target: Path, name: str, request: EnrichmentRequest | DifferentialRequest) -> int:
+def run_compare(options: argparse.Namespace) -> int:
+    """Embed and score the cells of a run by other methods."""
+    return _answer(
+        options.target, keys.METHODS_TABLE, ComparisonRequest(**_given_settings(options, [ComparisonRequest]))
+    )
+
+
+def run_sweep(options: argparse.Namespace) -> int:
+    """Train for several numbers of topics (choose-k) or one (stability), with several seeds; print what was found."""
+    from scetm_core.data import load_dataset
+    from scetm_core.files import write_table
+    from scetm_core.judging import TRAINING_FOLDER, sweep_table
+    from scetm_core.sweep import sweep
+
+    preset = dict(PRESETS[options.preset].values) if options.preset else {}
+    given = _given_settings(options, list(SECTIONS.values()))
+    config = run_config_from_flat({**preset, **given, "path": str(Path(options.path).expanduser().resolve())})
+    if options.command == "choose-k":
+        request = SweepRequest(**_given_settings(options, [SweepRequest]))
+        numbers, n_seeds = request.numbers, request.n_seeds
+    else:
+        numbers, n_seeds = [config.model.n_topics], max(2, options.n_seeds)
+    seeds = range(config.train.seed, config.train.seed + n_seeds)
+    data = load_dataset(config.data)
+    with _progress() as show:
+        found = sweep(
+            data, config, n_topics=numbers, seeds=seeds, folder=options.out / TRAINING_FOLDER, on_progress=show
+        )
+    table = sweep_table(found)
+    write_table(table, options.out / f"{keys.TRAININGS_TABLE}.parquet")
+    shown = found.by_k if options.command == "choose-k" else found.stability[numbers[0]]
+    shown.to_csv(options.out / f"{options.command}.csv", index=options.command == "stability")
+    print(shown.to_string(index=options.command == "stability"))
+    advice = table.attrs["recommendation"]
+    said = [*advice["reason"], *advice["caveats"]] if options.command == "choose-k" else []
+    print("\n".join([*found.sentences, *said]))
+    return 0
+
+
+def _answer(target: Path, name: str, request: Request) -> int:
     """Answer a request to a run, with a progress bar on a terminal; print what was compared, and where the table is."""
     import pandas as pd
-    from tqdm import tqdm
 
     from scetm_core.answers import answer
     from scetm_core.runs import Run, table_name
+
+    with _progress() as show:
+        path = answer(Run(target), table_name(name), request, on_progress=show)
+    table = pd.read_parquet(path)
+    for sentence in table.attrs["sentences"]:
+        print(sentence)
+    print(f"{path}: {len(table):,} rows in {table.attrs['seconds']:g} s")
+    return 0
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[float, str], None]]:
+    """A bar of the share done on a terminal; nothing where that is no terminal."""
+    from tqdm import tqdm
 
     bar_format = "{desc} {percentage:3.0f}%|{bar}| {remaining} left"
     with tqdm(total=100, disable=None, file=sys.stderr, bar_format=bar_format) as bar:
@@ -283,12 +345,7 @@ def _answer(target: Path, name: str, request: EnrichmentRequest | DifferentialRe
             bar.set_description_str(message)
             bar.update(round(100 * share) - bar.n)
 
-        path = answer(Run(target), table_name(name), request, on_progress=show)
-    table = pd.read_parquet(path)
-    for sentence in table.attrs["sentences"]:
-        print(sentence)
-    print(f"{path}: {len(table):,} tests in {table.attrs['seconds']:g} s")
-    return 0
+        yield show
 
 
 def _load_scored(target: Path) -> tuple[ad.AnnData, Run | None]:

@@ -11,15 +11,23 @@ import logging
 import os
 import sys
 import time
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scetm_core import jobs, keys
+from scetm_core import jobs, judging, keys
 from scetm_core.errors import DataError, RunError
+from scetm_core.files import write_table
 from scetm_core.reporter import Cancelled, Reporter, set_up_process
-from scetm_core.requests import DifferentialRequest, EnrichmentRequest, MapRequest, Request, kind_of
+from scetm_core.requests import (
+    ComparisonRequest,
+    DifferentialRequest,
+    EnrichmentRequest,
+    EvaluationRequest,
+    MapRequest,
+    Request,
+    kind_of,
+)
 from scetm_core.runs import Run
 from scetm_core.tasks import Task
 
@@ -65,11 +73,17 @@ def answer(run: Run, name: str, request: Request, *, on_progress: Progress) -> P
         table, sentences = _enrichment(path, result, request, on_progress)
     elif isinstance(request, DifferentialRequest):
         table, sentences = _differential(result, request, on_progress)
-    else:
+    elif isinstance(request, MapRequest):
         table, sentences = _map(result, request, on_progress)
+    elif isinstance(request, EvaluationRequest):
+        table, sentences = judging.evaluation(path, result, request, on_progress)
+    elif isinstance(request, ComparisonRequest):
+        table, sentences = judging.comparison(run, result, request, on_progress)
+    else:
+        table, sentences = judging.sweep_of_run(run, request, on_progress)
     seconds = time.monotonic() - started
-    table.attrs = {"request": request.to_dict(), "sentences": sentences, "seconds": round(seconds, 2)}
-    _write_table(table, path)
+    table.attrs |= {"request": request.to_dict(), "sentences": sentences, "seconds": round(seconds, 2)}
+    write_table(table, path)
     log.info("%s rows in %.1f s.", f"{len(table):,}", seconds)
     return path
 
@@ -127,7 +141,7 @@ def _differential(
         seed=request.seed,
         on_progress=lambda share: on_progress(0.02 + 0.96 * share, "Permuting labels."),
     )
-    return table, list(table.attrs["sentences"])
+    return table, list(table.attrs.pop("sentences"))
 
 
 def _map(result: ad.AnnData, request: MapRequest, on_progress: Progress) -> tuple[pd.DataFrame, list[str]]:
@@ -135,7 +149,7 @@ def _map(result: ad.AnnData, request: MapRequest, on_progress: Progress) -> tupl
 
     work_out = map_genes_and_topics if request.points == "genes" else map_sets_and_topics
     table = work_out(result, seed=request.seed, on_progress=on_progress)
-    return table, list(table.attrs["sentences"])
+    return table, list(table.attrs.pop("sentences"))
 
 
 def _make_folder(folder: Path) -> None:
@@ -143,18 +157,6 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise RunError(f"Cannot create {folder}: {error.strerror}. Check the permissions there.") from error
-
-
-def _write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write beside, then rename."""
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.draft")
-    try:
-        table.to_parquet(draft)
-        os.replace(draft, path)
-    except OSError as error:
-        raise RunError(f"Cannot write {path.parent.name}/{path.name}: {error.strerror or error}.") from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def run_task(task: Task) -> str:

@@ -31,7 +31,12 @@ N_NEIGHBORS = 15
 
 
 def embed(
-    result: ad.AnnData, *, use_rep: str = keys.DELTA, n_neighbors: int = N_NEIGHBORS, seed: int = 0, umap: bool = True
+    result: ad.AnnData,
+    *,
+    use_rep: str = keys.DELTA,
+    neighbors: Neighbors | None = None,
+    seed: int = 0,
+    umap: bool = True,
 ) -> dict[float, np.ndarray]:
     """Cluster the cells of a result and lay them out; fills obs["leiden"] and, with `umap`, obsm["X_umap"].
 
@@ -41,8 +46,8 @@ def embed(
         Changed in place.
     use_rep
         Slot of obsm to start from: delta, not theta.
-    n_neighbors
-        Cells per neighbourhood, the cell itself included; capped at the number of cells.
+    neighbors
+        From `metrics.find_neighbors`, if already known; the first `N_NEIGHBORS` of each cell are used.
     seed
         Same seed, same clusters and layout.
     umap
@@ -60,12 +65,18 @@ def embed(
     if use_rep not in result.obsm:
         raise DataError(f"obsm has no {use_rep!r}; found: {sorted(result.obsm)}.")
     points = as_embedding(result.obsm[use_rep])
-    graph = neighbor_graph(find_neighbors(points, n_neighbors, seed=seed))
+    found = find_neighbors(points, N_NEIGHBORS, seed=seed) if neighbors is None else neighbors
+    graph = neighbor_graph(nearest(found))
     clusters = leiden_clusters(graph, seed=seed)
     result.obs[keys.LEIDEN] = as_categories(clusters[FIXED_RESOLUTION])
     if umap:
         result.obsm[keys.X_UMAP] = umap_layout(points, graph, seed=seed)
     return clusters
+
+
+def nearest(neighbors: Neighbors) -> Neighbors:
+    """The first `N_NEIGHBORS` of each cell: those that clusters, maps and most scores look at."""
+    return Neighbors(neighbors.indices[:, :N_NEIGHBORS], neighbors.distances[:, :N_NEIGHBORS])
 
 
 def neighbor_graph(neighbors: Neighbors) -> sparse.csr_matrix:

@@ -11,9 +11,12 @@ import uuid
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scetm_core.errors import RunError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LIBRARIES = ("torch", "numpy", "scipy", "anndata", "scanpy", "umap-learn")
 
@@ -27,6 +30,24 @@ def write_atomically(path: Path, text: str) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as parquet beside, then rename; an earlier one stays until then.
+
+    Raises
+    ------
+    RunError
+        If it cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.draft")
+    try:
+        table.to_parquet(draft)
+        os.replace(draft, path)
+    except OSError as error:
+        raise RunError(f"Cannot write {path.parent.name}/{path.name}: {error.strerror or error}.") from error
     finally:
         draft.unlink(missing_ok=True)
 

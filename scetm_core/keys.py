@@ -43,6 +43,11 @@ TOPIC_NAMES_FILE = "topic_names.json"
 ENRICHMENT_FOLDER = "enrichment"
 DIFFERENTIAL_FOLDER = "differential"
 MAP_FOLDER = "map"
+EVALUATION_FOLDER = "evaluation"
+COMPARISON_FOLDER = "comparison"
+SWEEP_FOLDER = "choose_k"
+METHODS_TABLE = "methods"  # in comparison: the scores of all methods
+TRAININGS_TABLE = "trainings"  # in choose_k: the trainings of a sweep
 TASKS_FOLDER = "tasks"
 REQUEST_FILE = "request.json"
 

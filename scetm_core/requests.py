@@ -73,12 +73,66 @@ class MapRequest(Config):
     seed: int = setting(0, "Seed", "Same seed, same map.", ge=0)
 
 
-Request = EnrichmentRequest | DifferentialRequest | MapRequest
+@dataclass(frozen=True, kw_only=True)
+class EvaluationRequest(Config):
+    """How good is an embedding of the run's cells, and how sure is that? Scores with standard errors."""
 
-KINDS: dict[str, type[EnrichmentRequest] | type[DifferentialRequest] | type[MapRequest]] = {
+    use_rep: str = setting(keys.DELTA, "Representation", "Slot of obsm that is scored: delta, as in the paper.")
+    label_key: str | None = setting(None, "Label column", "Column of obs with known cell types.")
+    batch_key: str | None = setting(None, "Batch column", "Column of obs that tells experiments or donors apart.")
+    n_repeats: int = setting(
+        20, "Random halves", "Of the cells, each scored anew: their spread gives the intervals.", ge=2, le=1000
+    )
+    seed: int = setting(0, "Seed", "Of clusters and halves.", ge=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonRequest(Config):
+    """How do other methods do on the run's cells? Each under the settings that its authors recommend."""
+
+    methods: tuple[str, ...] = setting(
+        ("pca",), "Methods", "Names as in `scetm_core.peers`, or 'obsm:SLOT' for an embedding in the input file."
+    )
+    n_seeds: int = setting(
+        1, "Seeds", "Repeats of each method that depends on chance; three show how far its scores move.", ge=1, le=20
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepRequest(Config):
+    """How many topics do the run's cells need, and do the topics come back with another seed?"""
+
+    n_topics_tried: tuple[str, ...] = setting(
+        ("10", "20", "30", "50", "80"), "Numbers of topics", "One training for each, and each seed."
+    )
+    n_seeds: int = setting(3, "Seeds", "Trainings with each number, beginning with the run's own seed.", ge=1, le=20)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        bad = [text for text in self.n_topics_tried if not text.strip().isdigit() or not 2 <= int(text) <= 2000]
+        if bad or not self.n_topics_tried:
+            raise ConfigError(
+                f"Numbers of topics (n_topics_tried) must be whole numbers from 2 to 2000; got {bad or 'none'}.",
+                field="n_topics_tried",
+            )
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of topics, rising, each once."""
+        return sorted({int(text) for text in self.n_topics_tried})
+
+
+Request = (
+    EnrichmentRequest | DifferentialRequest | MapRequest | EvaluationRequest | ComparisonRequest | SweepRequest
+)  # fmt: skip
+
+KINDS: dict[str, type[Request]] = {
     keys.ENRICHMENT_FOLDER: EnrichmentRequest,
     keys.DIFFERENTIAL_FOLDER: DifferentialRequest,
     keys.MAP_FOLDER: MapRequest,
+    keys.EVALUATION_FOLDER: EvaluationRequest,
+    keys.COMPARISON_FOLDER: ComparisonRequest,
+    keys.SWEEP_FOLDER: SweepRequest,
 }
 """Kind of a request, which is also the folder of its tables -> its class."""
 

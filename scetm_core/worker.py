@@ -22,7 +22,7 @@ import numpy as np
 from scetm_core import jobs, keys
 from scetm_core.errors import RunError
 from scetm_core.jobfolder import Status
-from scetm_core.reporter import Cancelled, Reporter, set_up_process
+from scetm_core.reporter import Cancelled, Reporter, peak_memory_mb, set_up_process
 from scetm_core.runs import Run
 
 if TYPE_CHECKING:
@@ -88,10 +88,12 @@ def _analyse(run: Run, report: Reporter, *, n_threads: int) -> None:
     data: CellData = load_dataset(config.data)
     for message in data.uns["messages"]:
         log.info(message)
+    is_whole, started = run.metrics().empty, time.monotonic()
     model = _train(run, report, data)
     report.stage("inferring", "Embedding the cells.")
     result = infer(model, data, config)
-    _embed_and_score(run, report, result)
+    seconds = time.monotonic() - started if is_whole else None  # of a resumed run only a part is known
+    _embed_and_score(run, report, result, seconds=seconds)
     report.update(message="Judging the topics and the training.")
     run.write_evaluation({**run.evaluation(), **_judge(run, model, data, result)})
 
@@ -127,23 +129,26 @@ def _train(run: Run, report: Reporter, data: CellData) -> ScETM:
     return model
 
 
-def _embed_and_score(run: Run, report: Reporter, result: ad.AnnData) -> None:
+def _embed_and_score(run: Run, report: Reporter, result: ad.AnnData, *, seconds: float | None) -> None:
     from scetm_core.embedding import FIXED_RESOLUTION, embed
-    from scetm_core.metrics.evaluate import evaluate
+    from scetm_core.metrics import N_NEIGHBORS_LISI, evaluate, find_neighbors
 
-    config = run.config
+    config, delta = run.config, result.obsm[keys.DELTA]
     report.stage("embedding", "Laying out neighbours, clusters and UMAP." if config.umap else "Finding clusters.")
-    clusters = embed(result, seed=config.train.seed, umap=config.umap)
+    neighbors = find_neighbors(delta, N_NEIGHBORS_LISI, seed=config.train.seed)
+    clusters = embed(result, neighbors=neighbors, seed=config.train.seed, umap=config.umap)
     report.stage("evaluating", "Scoring the result.")
     scores = evaluate(
-        result.obsm["delta"],
+        delta,
         clusters_by_resolution=clusters,
+        neighbors=neighbors,
         labels=result.obs[config.data.label_key] if config.data.label_key else None,
         batches=result.obs[config.data.batch_key] if config.data.batch_key else None,
         fixed_resolution=FIXED_RESOLUTION,
     )
     measured = run.metrics().get("test_nll")
     scores["test_nll"] = None if measured is None or measured.isna().all() else float(measured.dropna().iloc[-1])
+    scores |= {"seconds": seconds, "peak_memory_mb": peak_memory_mb()}
     run.write_result(result)
     run.write_evaluation(scores)
 

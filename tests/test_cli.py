@@ -255,7 +255,7 @@ def test_interrupted_training_ends_with_status_130_and_resumes(
 ) -> None:
     from scetm_core import worker
 
-    monkeypatch.setattr(worker, "_embed_and_score", lambda run, report, result: run.write_result(result))
+    monkeypatch.setattr(worker, "_embed_and_score", lambda run, report, result, seconds: run.write_result(result))
     original = Run.append_metrics
 
     def interrupt(run: Run, records: object) -> None:

@@ -30,7 +30,7 @@ def unscored(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs that end with the result, without neighbours and scores: those have tests of their own."""
     from scetm_core import worker
 
-    monkeypatch.setattr(worker, "_embed_and_score", lambda run, report, result: run.write_result(result))
+    monkeypatch.setattr(worker, "_embed_and_score", lambda run, report, result, seconds: run.write_result(result))
 
 
 @pytest.mark.slow

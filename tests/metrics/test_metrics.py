@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,15 +16,22 @@ from sklearn import metrics as sk
 
 from scetm_core.errors import DataError
 from scetm_core.metrics import (
+    Neighbors,
     evaluate,
     find_neighbors,
     nearest_neighbors,
     score_ari,
     score_asw,
     score_asw_per_label,
+    score_asw_per_label_and_batch,
+    score_batch_asw,
+    score_clisi,
     score_ebm,
+    score_graph_connectivity,
+    score_ilisi,
     score_kbet,
     score_nmi,
+    silhouette_widths,
 )
 from scetm_core.metrics._neighbors import _without_self
 
@@ -29,6 +40,81 @@ LABELS = np.array(["a", "b", "c"])[RNG.integers(0, 3, 300)]
 CLUSTERS = np.where(RNG.random(300) < 0.7, RNG.permutation(LABELS), LABELS)
 POINTS = RNG.normal(size=(300, 5)) + 1.5 * (LABELS == "a")[:, None]
 BATCHES = np.array(["x", "y", "z"])[RNG.choice(3, 300, p=[0.5, 0.3, 0.2])]
+
+SCIB = """
+import json, sys, warnings
+warnings.simplefilter("ignore")
+import numpy as np
+import scib_metrics as scib
+from scib_metrics.nearest_neighbors import NeighborsResults
+
+cells = np.load(sys.argv[1])
+points, labels, batches = cells["points"], cells["labels"], cells["batches"]
+near = NeighborsResults(indices=cells["indices"], distances=cells["distances"])
+scores = {
+    "ilisi": scib.ilisi_knn(near, batches),
+    "clisi": scib.clisi_knn(near, labels),
+    "ilisi of 50": scib.ilisi_knn(near.subset_neighbors(50), batches),
+    "graph_connectivity": scib.graph_connectivity(near.subset_neighbors(15), labels),
+    "asw": scib.silhouette_label(points, labels, rescale=False),
+    "batch_asw": scib.silhouette_batch(points, labels, batches),
+    "kbet": scib.kbet(near.subset_neighbors(15), batches)[0],
+    "kbet of 40": scib.kbet(near.subset_neighbors(40), batches)[0],
+}
+print(json.dumps({name: float(score) for name, score in scores.items()}))
+"""
+"""Scores of scib-metrics. In a process of its own: jax warns at each later fork of a process that it has been in."""
+
+
+@pytest.fixture(scope="module")
+def like_real() -> dict[str, np.ndarray]:
+    """An embedding of six clusters of 3 to 40 %, three unequal batches that shift it, one type in one batch only."""
+    rng = np.random.default_rng(7)
+    types, batches = rng.choice(6, 600, p=[0.4, 0.25, 0.15, 0.1, 0.07, 0.03]), rng.choice(3, 600, p=[0.6, 0.3, 0.1])
+    batches[types == 3] = 0
+    centres, shifts = 1.5 * rng.normal(size=(6, 10)), 0.4 * rng.normal(size=(3, 10))
+    points = centres[types] + shifts[batches] + rng.normal(size=(600, 10))
+    indices, distances = find_neighbors(points, 90)
+    names = {"labels": np.array(list("rstuvw"))[types], "batches": np.array(["x", "y", "z"])[batches]}
+    return {"points": points, "indices": indices, "distances": distances, **names}
+
+
+@pytest.fixture(scope="module")
+def scib(like_real: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
+    path: Path = tmp_path_factory.mktemp("scib") / "cells.npz"
+    np.savez(path, **like_real)
+    done = subprocess.run([sys.executable, "-c", SCIB, path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, float] = json.loads(done.stdout)
+    return answer
+
+
+@pytest.mark.slow  # jax compiles for some seconds
+def test_scores_equal_scib_metrics(like_real: dict[str, np.ndarray], scib: dict[str, float]) -> None:
+    points, labels, batches, indices, distances = (
+        like_real[name] for name in ("points", "labels", "batches", "indices", "distances")
+    )
+    near = Neighbors(indices, distances)
+    assert score_ilisi(points, batches, neighbors=near) == pytest.approx(scib["ilisi"], abs=2e-5)
+    assert score_clisi(points, labels, neighbors=near) == pytest.approx(scib["clisi"], abs=2e-5)
+    fewer = Neighbors(indices[:, :50], distances[:, :50])
+    assert score_ilisi(points, batches, neighbors=fewer) == pytest.approx(scib["ilisi of 50"], abs=2e-5)
+    assert score_graph_connectivity(points, labels, neighbors=indices) == pytest.approx(scib["graph_connectivity"])
+    assert score_asw(points, labels) == pytest.approx(scib["asw"], abs=1e-5)
+    assert score_batch_asw(points, labels, batches) == pytest.approx(scib["batch_asw"], abs=1e-5)
+    assert score_kbet(points, batches, neighbors=indices) == pytest.approx(scib["kbet"])
+    assert score_kbet(points, batches, n_neighbors=40, neighbors=indices) == pytest.approx(scib["kbet of 40"])
+    assert all(0.02 < score < 0.9999 for score in scib.values())  # none of them is equal for want of trying
+
+
+@pytest.mark.slow
+def test_evaluate_gives_what_scib_metrics_gives(like_real: dict[str, np.ndarray], scib: dict[str, float]) -> None:
+    points, labels = like_real["points"], like_real["labels"]
+    scores = evaluate(
+        points, clusters_by_resolution={1: labels}, fixed_resolution=1, labels=labels, batches=like_real["batches"]
+    )
+    shared = ("ilisi", "clisi", "graph_connectivity", "asw", "batch_asw", "kbet")
+    assert [scores[name] for name in shared] == pytest.approx([scib[name] for name in shared], abs=2e-5)
 
 
 def test_ari_equals_scikit_learn() -> None:
@@ -104,6 +190,71 @@ def test_asw_of_a_sample_stays_close_and_keeps_tiny_groups() -> None:
     assert sampled == pytest.approx(whole, abs=0.03)
     assert sampled == score_asw(POINTS, labels, sample_size=200, seed=1)
     assert "rare" in score_asw_per_label(POINTS, labels, sample_size=20).dropna().index
+
+
+def test_one_pass_serves_every_mean_of_silhouettes() -> None:
+    widths = silhouette_widths(POINTS, LABELS, sample_size=120, seed=2)
+    assert np.isfinite(widths).sum() == pytest.approx(150, abs=2)  # 50 of each label at least
+    options = {"sample_size": 120, "seed": 2}
+    assert score_asw(POINTS, LABELS, widths=widths) == score_asw(POINTS, LABELS, **options)
+    pd.testing.assert_series_equal(
+        score_asw_per_label(POINTS, LABELS, widths=widths), score_asw_per_label(POINTS, LABELS, **options)
+    )
+    pd.testing.assert_frame_equal(
+        score_asw_per_label_and_batch(POINTS, LABELS, BATCHES, widths=widths),
+        score_asw_per_label_and_batch(POINTS, LABELS, BATCHES, **options),
+    )
+    with pytest.raises(DataError, match="widths of 299 cells for 300 cells"):
+        score_asw(POINTS, LABELS, widths=widths[1:])
+
+
+def test_asw_per_label_and_batch_is_the_mean_over_the_cells_of_both() -> None:
+    batches = pd.Series(np.where(LABELS == "b", "x", BATCHES), dtype=object)
+    batches[:30] = None  # these count as surroundings only
+    table = score_asw_per_label_and_batch(POINTS, LABELS, batches)
+    cells = pd.DataFrame({"label": LABELS, "batch": batches, "width": sk.silhouette_samples(POINTS, LABELS)})
+    expected = cells.pivot_table(index="label", columns="batch", values="width", aggfunc="mean")
+    pd.testing.assert_frame_equal(table.loc[[*"abc"], [*"xyz"]], expected, check_names=False)
+    assert table.loc["b", ["y", "z"]].isna().all()
+    assert score_asw_per_label_and_batch(POINTS, np.repeat("a", 300), batches).isna().all(axis=None)
+
+
+def batch_asw_by_hand(points: np.ndarray, labels: np.ndarray, batches: np.ndarray) -> float:
+    means = []
+    for label in np.unique(labels):
+        own = labels == label
+        if 2 <= len(np.unique(batches[own])) < own.sum():
+            means.append(np.mean(1 - np.abs(sk.silhouette_samples(points[own], batches[own]))))
+    return float(np.mean(means))
+
+
+def test_batch_asw_equals_scikit_learn_within_each_label() -> None:
+    batches = np.where(LABELS == "b", "x", BATCHES)  # so that b does not count
+    assert score_batch_asw(POINTS, LABELS, batches) == pytest.approx(batch_asw_by_hand(POINTS, LABELS, batches))
+    holes = pd.Series(LABELS, dtype=object).where(np.arange(300) >= 40, None)
+    expected = batch_asw_by_hand(POINTS[40:], LABELS[40:], batches[40:])
+    assert score_batch_asw(POINTS, holes, batches) == pytest.approx(expected)
+
+
+def test_batch_asw_is_high_for_mixed_and_low_for_separate_batches() -> None:
+    points, codes = np.random.default_rng(1).normal(size=(600, 4)), np.arange(600)
+    assert score_batch_asw(points, codes % 3, codes // 3 % 2) > 0.97
+    assert score_batch_asw(points + 90 * (codes // 3 % 2)[:, None], codes % 3, codes // 3 % 2) < 0.05
+
+
+def test_batch_asw_of_a_sample_stays_close() -> None:
+    points, labels, batches = np.tile(POINTS, (4, 1)), np.tile(LABELS, 4), np.tile(BATCHES, 4)
+    points = points + np.random.default_rng(1).normal(size=points.shape)
+    points[batches == "z"] += 2
+    whole, sampled = (score_batch_asw(points, labels, batches, sample_size=size, seed=3) for size in (10_000, 600))
+    assert sampled == pytest.approx(whole, abs=0.03)
+    assert sampled == score_batch_asw(points, labels, batches, sample_size=600, seed=3) != whole
+
+
+def test_batch_asw_of_one_batch_or_lone_cells_is_not_a_number() -> None:
+    assert np.isnan(score_batch_asw(POINTS, LABELS, np.repeat("x", 300)))
+    assert np.isnan(score_batch_asw(POINTS, np.arange(300), BATCHES))
+    assert np.isnan(score_batch_asw(POINTS, np.repeat(None, 300), BATCHES))
 
 
 def kbet_by_hand(points: np.ndarray, batches: np.ndarray, k: int) -> float:
@@ -185,13 +336,72 @@ def test_evaluate_gathers_the_scores() -> None:
     assert scores["asw"] == score_asw(POINTS, LABELS)
     assert scores["kbet"] == pytest.approx(score_kbet(POINTS, BATCHES))
     assert scores["ebm"] == pytest.approx(score_ebm(POINTS, BATCHES))
+    assert scores["ilisi"] == score_ilisi(POINTS, BATCHES)
+    assert scores["clisi"] == score_clisi(POINTS, LABELS)
+    assert scores["graph_connectivity"] == pytest.approx(score_graph_connectivity(POINTS, LABELS))
+    assert scores["batch_asw"] == score_batch_asw(POINTS, LABELS, BATCHES)
     assert (scores["fixed_resolution"], scores["n_clusters"]) == (0.1, 3)
 
 
 def test_evaluate_without_labels_or_batches_says_none() -> None:
     scores = evaluate(POINTS, clusters_by_resolution={0.1: CLUSTERS}, fixed_resolution=0.1)
-    unknown = {"ari", "nmi", "best_ari", "best_nmi", "best_resolution", "asw", "kbet", "ebm"}
-    assert {name for name, score in scores.items() if score is None} == unknown
+    of_labels = {"ari", "nmi", "best_ari", "best_nmi", "best_resolution", "asw", "clisi", "graph_connectivity"}
+    of_batches = {"kbet", "ebm", "ilisi"}
+    assert {name for name, score in scores.items() if score is None} == of_labels | of_batches | {"batch_asw"}
+    scores = evaluate(POINTS, clusters_by_resolution={0.1: CLUSTERS}, fixed_resolution=0.1, batches=BATCHES)
+    assert {name for name, score in scores.items() if score is None} == of_labels | {"batch_asw"}
+
+
+def test_evaluate_with_neighbours_known_already_changes_nothing() -> None:
+    options = {"clusters_by_resolution": {1: CLUSTERS}, "fixed_resolution": 1, "labels": LABELS, "batches": BATCHES}
+    assert evaluate(POINTS, **options, neighbors=find_neighbors(POINTS, 90)) == evaluate(POINTS, **options)
+
+
+def test_the_order_of_cells_changes_no_score() -> None:
+    order = np.random.default_rng(1).permutation(300)
+    one, other = (
+        evaluate(
+            POINTS[rows],
+            clusters_by_resolution={0.1: CLUSTERS[rows]},
+            fixed_resolution=0.1,
+            labels=LABELS[rows],
+            batches=BATCHES[rows],
+        )
+        for rows in (np.arange(300), order)
+    )
+    assert one == pytest.approx(other, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("labels", "batches", "undefined"),
+    [
+        pytest.param(["rare", *LABELS[1:]], ["lone", *BATCHES[1:]], set(), id="groups of one cell"),
+        pytest.param([None] * 300, BATCHES, {"ari", "nmi", "asw", "clisi", "graph_connectivity"}, id="no label"),
+        pytest.param(LABELS, [None] * 300, {"kbet", "ebm", "ilisi", "batch_asw"}, id="no batch"),
+        pytest.param(LABELS, ["x"] * 300, {"kbet", "ebm", "ilisi", "batch_asw"}, id="one batch"),
+        pytest.param([None, *LABELS[1:]], [*BATCHES[1:], np.nan], set(), id="some missing"),
+        pytest.param(["a"] * 300, BATCHES, {"asw", "clisi"}, id="one label"),
+    ],
+)
+def test_evaluate_copes_with_what_data_hold(labels: list[object], batches: list[object], undefined: set[str]) -> None:
+    scores = evaluate(POINTS, clusters_by_resolution={1: CLUSTERS}, fixed_resolution=1, labels=labels, batches=batches)
+    wanted = {"ari", "nmi", "asw", "clisi", "graph_connectivity", "kbet", "ebm", "ilisi", "batch_asw"}
+    if "graph_connectivity" in undefined:
+        undefined = undefined | {"batch_asw"}
+    assert {name for name in wanted if np.isnan(scores[name])} == undefined
+
+
+@pytest.mark.parametrize("n_cells", [1, 2, 3, 10])
+def test_evaluate_copes_with_few_cells(n_cells: int) -> None:
+    scores = evaluate(
+        POINTS[:n_cells],
+        clusters_by_resolution={1: np.zeros(n_cells)},
+        fixed_resolution=1,
+        labels=np.arange(n_cells) % 2,
+        batches=np.arange(n_cells) // 2,
+    )
+    assert None not in scores.values()
+    assert np.isnan(scores["ilisi"]) == (n_cells < 6)
 
 
 def test_evaluate_refuses_a_resolution_that_was_not_clustered() -> None:
