@@ -16,10 +16,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from scetm_core import keys
+from scetm_core.config import RunConfig
 from scetm_core.embedding import nearest, neighbor_graph, umap_layout
 from scetm_core.errors import DataError
 from scetm_core.evaluation import evaluate_embedding
+from scetm_core.metrics.matching import Matching, match_topics
 from scetm_core.peers import BATCH, PEERS, PROGRESS_SUFFIX
+from scetm_core.settings import settings_of
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -232,3 +236,34 @@ def label_of(method: str) -> str:
 def table_name_of(method: str, seed: int) -> str:
     """Name of the table of a method with a seed, see `runs.table_path`."""
     return f"{method.replace(':', ' ')} seed {seed}"
+
+
+def match_runs(first: ad.AnnData, second: ad.AnnData) -> Matching:
+    """Which topic of one result is which of another, by their genes; see `metrics.matching.match_topics`.
+
+    Raises
+    ------
+    DataError
+        If they share too few genes.
+    """
+    betas = [
+        pd.DataFrame(
+            np.asarray(result.varm[keys.BETA]),
+            index=result.var_names.astype(str),
+            columns=[keys.topic_name(topic) for topic in range(result.varm[keys.BETA].shape[1])],
+        )
+        for result in (first, second)
+    ]
+    return match_topics(*betas)
+
+
+def settings_that_differ(first: RunConfig, second: RunConfig) -> pd.DataFrame:
+    """The settings in which two runs differ: `setting` (its label), `first`, `second`, as text."""
+    rows = []
+    parts = ((first, second), (first.data, second.data), (first.model, second.model), (first.train, second.train))
+    for one, other in parts:
+        for entry in settings_of(type(one)):
+            values = [getattr(config, entry.name) for config in (one, other)]
+            if values[0] != values[1] and entry.name != "name":
+                rows.append((entry.setting.label, *("" if value is None else str(value) for value in values)))
+    return pd.DataFrame(rows, columns=["setting", "first", "second"])

@@ -14,10 +14,12 @@ from scetm_core.metrics import (
     Neighbors,
     evaluate,
     find_neighbors,
+    score_ari,
     score_asw_per_label,
     score_asw_per_label_and_batch,
     score_graph_connectivity_per_label,
     score_intervals,
+    score_nmi,
     silhouette_widths,
 )
 
@@ -94,7 +96,7 @@ def evaluation_table(
     -------
     Columns `score`, `label`, `batch` ("" for all), `value`, `se` (not-a-number where there is none), `n_cells`. Scores
     beside those of `metrics.evaluate`: `asw` of each label, and of each label in each batch; `graph_connectivity` of
-    each label.
+    each label; "ari at resolution" and "nmi at resolution", with the resolution in `label`.
     """
     labels = None if labels is None else _texts(labels)
     batches = None if batches is None else _texts(batches)
@@ -114,7 +116,39 @@ def evaluation_table(
         for name, value in evaluated.scores.items()
         if value is not None
     ]
-    return pd.DataFrame([*overall, *_by_label(embedding, evaluated, labels, batches, seed=seed)], columns=list(COLUMNS))
+    rows = [
+        *overall,
+        *_by_resolution(evaluated, labels),
+        *_by_label(embedding, evaluated, labels, batches, seed=seed),
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _by_resolution(evaluated: Evaluated, labels: pd.Series | None) -> list[tuple[str, str, str, float, float, int]]:
+    if labels is None:
+        return []
+    return [
+        (f"{name} at resolution", f"{resolution:g}", "", score(labels, clusters), np.nan, len(labels))
+        for resolution, clusters in evaluated.clusters.items()
+        for name, score in (("ari", score_ari), ("nmi", score_nmi))
+    ]
+
+
+def recluster(indices: np.ndarray, distances: np.ndarray, *, resolution: float, seed: int = 0) -> np.ndarray:
+    """Leiden clusters at one more resolution, (n_cells,) numbers, 0 the largest.
+
+    Parameters
+    ----------
+    indices, distances
+        (n_cells, k), the nearest cells of each cell as in `metrics.Neighbors`.
+    """
+    graph = neighbor_graph(Neighbors(indices, distances))
+    return leiden_clusters(graph, resolutions=(resolution,), seed=seed)[resolution]
+
+
+def agreement(labels: pd.Series, clusters: np.ndarray) -> tuple[float, float]:
+    """ARI and NMI of clusters against labels; cells without a label are left out."""
+    return score_ari(labels, clusters), score_nmi(labels, clusters)
 
 
 def _by_label(

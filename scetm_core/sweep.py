@@ -14,7 +14,7 @@ import os
 import time
 import uuid
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,19 +23,11 @@ import numpy as np
 import pandas as pd
 
 import scetm_core
-from scetm_core import keys
+from scetm_core import keys, metrics
 from scetm_core.choice import SCORES, summarise
 from scetm_core.config import RunConfig
 from scetm_core.errors import ConfigError, RunError, TrainingError
 from scetm_core.files import is_disk_full, scores_as_json, write_atomically
-from scetm_core.metrics import (
-    find_neighbors,
-    score_ari,
-    score_kbet,
-    score_nmi,
-    score_topic_coherence,
-    score_topic_diversity,
-)
 from scetm_core.metrics.matching import score_stability, topic_stability
 
 if TYPE_CHECKING:
@@ -120,7 +112,8 @@ def sweep(
     configs, sentences = _configs(config, n_topics, seeds)
     digest = ""
     if folder is not None:
-        _make(folder)
+        with _writing_to(folder):  # hours of training must not end in a folder that cannot be made
+            folder.mkdir(parents=True, exist_ok=True)
         digest = _digest_of(data)
     found: dict[tuple[int, int], _Training] = {}
     for number, each in enumerate(configs):
@@ -213,16 +206,16 @@ def _score(data: CellData, config: RunConfig, result: ad.AnnData) -> dict[str, f
     label_key, batch_key, seed = config.data.label_key, config.data.batch_key, config.train.seed
     delta, beta = result.obsm[keys.DELTA], result.varm[keys.BETA]
     scores: dict[str, float | None] = dict.fromkeys(("ari", "best_ari", "nmi", "kbet"))
-    neighbors = find_neighbors(delta, N_NEIGHBORS, seed=seed)
+    neighbors = metrics.find_neighbors(delta, N_NEIGHBORS, seed=seed)
     if label_key:
         labels, clusters = result.obs[label_key], leiden_clusters(neighbor_graph(neighbors), seed=seed)
-        aris = {resolution: score_ari(labels, found) for resolution, found in clusters.items()}
+        aris = {resolution: metrics.score_ari(labels, found) for resolution, found in clusters.items()}
         scores |= {"ari": aris[FIXED_RESOLUTION], "best_ari": max(aris.values())}
-        scores["nmi"] = score_nmi(labels, clusters[FIXED_RESOLUTION])
+        scores["nmi"] = metrics.score_nmi(labels, clusters[FIXED_RESOLUTION])
     if batch_key:
-        scores["kbet"] = score_kbet(delta, result.obs[batch_key], neighbors=neighbors.indices)
-    scores["topic_coherence"] = score_topic_coherence(beta, data.X, n_top=min(10, result.n_vars))
-    scores["topic_diversity"] = score_topic_diversity(beta, n_top=min(25, result.n_vars))
+        scores["kbet"] = metrics.score_kbet(delta, result.obs[batch_key], neighbors=neighbors.indices)
+    scores["topic_coherence"] = metrics.score_topic_coherence(beta, data.X, n_top=min(10, result.n_vars))
+    scores["topic_diversity"] = metrics.score_topic_diversity(beta, n_top=min(25, result.n_vars))
     return scores
 
 
@@ -270,38 +263,33 @@ def _key_of(config: RunConfig, digest: str) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
+@contextlib.contextmanager
+def _writing_to(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        why = "the disk is full" if is_disk_full(error) else (error.strerror or str(error))
+        raise RunError(f"Finished trainings cannot be kept in {folder}: {why}. Choose another folder.") from error
+
+
 def _write(training: _Training, path: Path) -> None:
     """Beta first, then the scores, whose file says that the training is complete."""
     arrays, draft = path.with_name(f"{path.name}.npz"), path.with_name(f".{path.name}.{uuid.uuid4().hex}.draft.npz")
-    try:
-        genes = training.beta.index.to_numpy(dtype=str)
-        np.savez(draft, beta=training.beta.to_numpy(), genes=genes, in_use=training.in_use)
-        os.replace(draft, arrays)
+    genes = training.beta.index.to_numpy(dtype=str)
+    with _writing_to(path.parent):
+        try:
+            np.savez(draft, beta=training.beta.to_numpy(), genes=genes, in_use=training.in_use)
+            os.replace(draft, arrays)
+        finally:
+            draft.unlink(missing_ok=True)
         write_atomically(path.with_name(f"{path.name}.json"), scores_as_json(training.scores))
-    except OSError as error:
-        raise _refusal(path.parent, error) from error
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def _make(folder: Path) -> None:
-    """Make the folder now: hours of training must not end in one that cannot be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _refusal(folder, error) from error
-
-
-def _refusal(folder: Path, error: OSError) -> RunError:
-    why = "the disk is full" if is_disk_full(error) else (error.strerror or str(error))
-    return RunError(f"Finished trainings cannot be kept in {folder}: {why}. Choose another folder, or make room.")
 
 
 def _read(path: Path) -> _Training | None:
     """A training that is already there; None if it is not, or cannot be read."""
     try:
         scores = json.loads(path.with_name(f"{path.name}.json").read_text(encoding="utf-8"))
-        with np.load(path.with_name(f"{path.name}.npz"), allow_pickle=False) as arrays:
+        with path.with_name(f"{path.name}.npz").open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             beta, genes, in_use = arrays["beta"], arrays["genes"], arrays["in_use"]
         names = [keys.topic_name(k) for k in range(beta.shape[1])]
         table = pd.DataFrame(beta, index=pd.Index(genes, dtype=object), columns=names)

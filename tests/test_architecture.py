@@ -66,7 +66,7 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
     },
     "evaluation": BASE | {"embedding", "metrics"},
     "peers": BASE | {"build", "config", "model", "presets", "train", "trainer"},
-    "comparison": BASE | {"data", "embedding", "evaluation", "peers"},
+    "comparison": BASE | {"config", "data", "embedding", "evaluation", "metrics", "peers", "settings"},
     "judging": BASE
     | {
         "choice",

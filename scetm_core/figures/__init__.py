@@ -8,6 +8,7 @@ from scetm_core.figures._colors import category_colors, palette
 from scetm_core.figures._result import empty_frame, gene_weights, topic_label, topic_values
 from scetm_core.figures._theme import GRAPH_CONFIG, MAP_CONFIG, TEMPLATE, empty_figure, new_figure
 from scetm_core.figures.cell_topics import cell_topic_frame, plot_cell_topic_heatmap
+from scetm_core.figures.comparison import plot_maps, plot_tradeoff, tradeoff_frame
 from scetm_core.figures.differential import (
     CORRECTIONS,
     differential_frame,
@@ -18,6 +19,14 @@ from scetm_core.figures.differential import (
     topic_distribution_frame,
 )
 from scetm_core.figures.enrichment import manhattan_frame, plot_manhattan, plot_running_sum, running_sum_frame
+from scetm_core.figures.evaluation import (
+    agreement_frame,
+    confusion_frame,
+    plot_agreement,
+    plot_confusion,
+    plot_silhouettes,
+    silhouette_frame,
+)
 from scetm_core.figures.joint_map import (
     Highlight,
     joint_map_frame,
@@ -35,6 +44,14 @@ from scetm_core.figures.pathways import (
     topics_of_pathway_frame,
 )
 from scetm_core.figures.quality import plot_histogram
+from scetm_core.figures.sweep import (
+    plot_sweep,
+    plot_topic_match,
+    plot_topic_stability,
+    stability_frame,
+    sweep_frame,
+    topic_match_frame,
+)
 from scetm_core.figures.top_genes import plot_top_genes, top_genes_frame
 from scetm_core.figures.topic_choice import differential_topics, topics_with_cells
 from scetm_core.figures.topic_groups import plot_topic_heatmap, topic_mean_frame
@@ -53,8 +70,10 @@ __all__ = [
     "MAP_CONFIG",
     "TEMPLATE",
     "Highlight",
+    "agreement_frame",
     "category_colors",
     "cell_topic_frame",
+    "confusion_frame",
     "default_point_size",
     "differential_frame",
     "differential_topics",
@@ -72,31 +91,44 @@ __all__ = [
     "pathway_name",
     "pathway_topic_frame",
     "pathway_weights",
+    "plot_agreement",
     "plot_cell_topic_heatmap",
+    "plot_confusion",
     "plot_differential_heatmap",
     "plot_gene_topic_heatmap",
     "plot_histogram",
     "plot_joint_map",
     "plot_manhattan",
+    "plot_maps",
     "plot_neighborhood",
     "plot_pathway_topic_heatmap",
     "plot_running_sum",
+    "plot_silhouettes",
+    "plot_sweep",
     "plot_top_genes",
     "plot_topic_distribution",
     "plot_topic_heatmap",
+    "plot_topic_match",
+    "plot_topic_stability",
     "plot_topics_of_pathway",
+    "plot_tradeoff",
     "plot_training",
     "plot_umap",
     "plot_volcano",
     "running_sum_frame",
+    "silhouette_frame",
+    "stability_frame",
+    "sweep_frame",
     "top_genes_frame",
     "topic_distribution_frame",
     "topic_label",
+    "topic_match_frame",
     "topic_mean_frame",
     "topic_values",
     "topics_in_use",
     "topics_of_pathway_frame",
     "topics_with_cells",
+    "tradeoff_frame",
     "training_frame",
     "types_marked",
     "umap_frame",
