@@ -131,16 +131,15 @@ def scores_of(run_id: str, others: Sequence[str]) -> pd.DataFrame:
         label = f"{run.config.name} (this run)" if place == 0 else studio.run_label(run)
         known = {score: run.evaluation().get(score) for score in (*parts.IN_TABLE, *COSTS)}
         rows.append({"label": label, "seed": run.config.train.seed, "is_own": True, "method": "", "run": name} | known)
-    methods = scores_of_methods(studio.open_run(run_id)).assign(is_own=False, run="")
-    frame = pd.concat([pd.DataFrame(rows), methods], ignore_index=True) if len(methods) else pd.DataFrame(rows)
-    numbers = [name for name in (*parts.IN_TABLE, *COSTS) if name in frame]
-    return frame.astype(dict.fromkeys(numbers, float))
+    methods = scores_of_methods(studio.open_run(run_id)).to_dict("records")
+    frame = pd.DataFrame([*rows, *({**row, "is_own": False, "run": ""} for row in methods)])
+    return frame.astype(dict.fromkeys((*parts.IN_TABLE, *COSTS), float))
 
 
 def by_method(scores: pd.DataFrame) -> pd.DataFrame:
     """Medians over the seeds of each method, with the range of the best ARI in words."""
     grouped = scores.groupby("label", sort=False)
-    table = grouped[[name for name in (*parts.IN_TABLE, *COSTS) if name in scores]].median()
+    table = grouped[[*parts.IN_TABLE, *COSTS]].median()
     low, high = grouped["best_ari"].min(), grouped["best_ari"].max()
     table["n_seeds"] = grouped.size()
     table["ari_range"] = [

@@ -160,15 +160,18 @@ def scores_of_run(run: Run, name: str) -> dict[str, Any]:
     Output(parts.CLUSTERS_SAID, "children"),
     Output(parts.AGREEMENT, "figure"),
     Input(stamp_of(parts.TASK), "data"),
+    Input(parts.AFTER, "style"),
     Input(parts.RESOLUTION, "value"),
     State(parts.TABLE_NAME, "data"),
     State(ids.ACTIVE_RUN, "data"),
 )
-def draw_clusters(stamp: str | None, step: int, name: str, run_id: str) -> tuple[Any, Any, Any, Any, Any]:
+def draw_clusters(
+    stamp: str | None, _shown: dict[str, str], step: int, name: str, run_id: str
+) -> tuple[Any, Any, Any, Any, Any]:
     """Cluster the cells at the slider's resolution, and lay the clusters against the labels."""
     table = studio.load_table(run_id, parts.KIND, name) if stamp else None
     if table is None:
-        return (no_update,) * 5  # type: ignore[return-value]
+        return (no_update,) * 5
     resolution = parts.RESOLUTIONS[int(step)]
     result, request = studio.load_result(run_id), table.attrs["request"]
     clusters = clusters_at(run_id, name, resolution, request["seed"])
@@ -227,10 +230,11 @@ def cluster_frame(run_id: str, clusters: np.ndarray) -> pd.DataFrame:
     Output(parts.SILHOUETTES, "figure"),
     Output(parts.MIX_MAP, "figure"),
     Input(stamp_of(parts.TASK), "data"),
+    Input(parts.AFTER, "style"),
     State(parts.TABLE_NAME, "data"),
     State(ids.ACTIVE_RUN, "data"),
 )
-def draw_mixing(stamp: str | None, name: str, run_id: str) -> tuple[Any, Any]:
+def draw_mixing(stamp: str | None, _shown: dict[str, str], name: str, run_id: str) -> tuple[Any, Any]:
     """Silhouettes of each label in each batch, and the batches around each cell."""
     table = studio.load_table(run_id, parts.KIND, name) if stamp else None
     if table is None:

@@ -79,6 +79,7 @@ def _components(counts: ad.AnnData, seed: int) -> np.ndarray:
     import scanpy as sc
 
     data = _normalised(counts)
+    data.X = data.X.toarray()  # of the variable genes only
     sc.pp.scale(data, max_value=10)
     n_components = min(N_COMPONENTS, min(data.shape) - 1)
     sc.pp.pca(data, n_comps=n_components, random_state=seed)

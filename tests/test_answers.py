@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import anndata as ad
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
@@ -21,10 +23,13 @@ from scetm_core.figures import gene_weights, topic_values
 from scetm_core.genesets import read_gmt
 from scetm_core.jobfolder import FINISHED
 from scetm_core.requests import (
+    ComparisonRequest,
     DifferentialRequest,
     EnrichmentRequest,
+    EvaluationRequest,
     MapRequest,
     Request,
+    SweepRequest,
     request_as_json,
     request_from_json,
 )
@@ -205,3 +210,108 @@ def make_task(run: Run, name: str, request: Request, **_: Any) -> tasks.Task:
         jobs.spawn = original
     assert spawned == ["scetm_core.answers"]
     return task
+
+
+# ---- quality ------------------------------------------------------------------------------------------------------
+
+
+def test_an_evaluation_keeps_the_neighbours_that_its_clusters_come_from(finished: Run) -> None:
+    from scetm_core.evaluation import evaluate_embedding, recluster
+
+    request = EvaluationRequest(label_key="cell_type", batch_key="batch", n_repeats=2)
+    path = answer(finished, "some name", request, on_progress=ignore)
+    table, result = pd.read_parquet(path), finished.load_result()
+    found = evaluate_embedding(result.obsm["delta"], labels=result.obs["cell_type"], batches=result.obs["batch"])
+    overall = table[table["label"] == ""].set_index("score")["value"]
+    for name in ("best_ari", "kbet", "asw", "clisi"):
+        assert overall[name] == pytest.approx(found.scores[name])
+    with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
+        again = recluster(arrays["indices"], arrays["distances"], resolution=0.16)
+        n_batches = result.obs["batch"].nunique()
+        assert ((arrays["n_batches_near"] >= 1 - 1e-6) & (arrays["n_batches_near"] <= n_batches + 1e-6)).all()
+    assert (again == found.clusters[0.16]).all()
+
+
+def test_cells_without_a_label_are_said_and_a_wrong_column_or_slot_is_refused(finished: Run) -> None:
+    result = finished.load_result()
+    result.obs["cell_type"] = result.obs["cell_type"].where(np.arange(result.n_obs) > 6)
+    finished.write_result(result)
+    path = answer(finished, "x", EvaluationRequest(label_key="cell_type", n_repeats=2), on_progress=ignore)
+    assert pd.read_parquet(path).attrs["sentences"] == [
+        "7 cells without cell_type are left out of the scores of labels."
+    ]
+    with pytest.raises(DataError, match=r"no column 'kind'; found: .*donor"):
+        answer(finished, "x", EvaluationRequest(label_key="kind"), on_progress=ignore)
+    with pytest.raises(DataError, match=r"no 'X_pca'; found: .*delta"):
+        answer(finished, "x", EvaluationRequest(use_rep="X_pca"), on_progress=ignore)
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Methods that give the planted kinds away, without a process; harmony fails."""
+    from scetm_core import comparison
+
+    asked: list[tuple[str, int]] = []
+
+    def run_peer(method: str, counts: Path, *, seed: int, on_progress: Callable[[float], None]) -> Any:
+        asked.append((method, seed))
+        if method == "harmony":
+            raise DataError("Harmony failed after 1 s: no.")
+        data = ad.read_h5ad(counts)
+        assert list(data.obs) == ["batch"]
+        on_progress(0.5)
+        rng = np.random.default_rng(seed)
+        return comparison.Embedded(embedding=rng.normal(size=(data.n_obs, 3)), seconds=1.0, peak_memory_mb=10.0)
+
+    monkeypatch.setattr(comparison, "run_peer", run_peer)
+    monkeypatch.setattr(comparison, "umap_layout", lambda points, graph, seed: points[:, :2].astype(np.float32))
+    return asked
+
+
+def test_methods_are_compared_seed_by_seed_and_one_that_fails_is_said(
+    make_run: MakeRun, stand_in: list[tuple[str, int]], plant: Callable[..., Any]
+) -> None:
+    run, data = make_run(), plant()
+    result = ad.AnnData(obs=data.obs, var=data.var, obsm={keys.DELTA: data.obsm["true_theta"]})
+    run.write_result(result[:200].copy())
+    request = ComparisonRequest(methods=("pca", "harmony", "scvi"), n_seeds=2)
+    table = pd.read_parquet(answer(run, keys.METHODS_TABLE, request, on_progress=ignore))
+    assert stand_in == [("pca", 0), ("harmony", 0), ("harmony", 1), ("scvi", 0), ("scvi", 1)]  # PCA knows no chance
+    assert sorted(zip(table["method"], table["seed"], strict=True)) == [("pca", 0), ("scvi", 0), ("scvi", 1)]
+    assert table.attrs["sentences"] == ["Harmony failed after 1 s: no."] * 2
+    own = pd.read_parquet(run.tables(keys.COMPARISON_FOLDER)["scvi seed 1"])
+    assert list(own.index) == list(run.load_result().obs_names)
+    assert own.attrs["scores"]["kbet"] == table.set_index(["method", "seed"]).loc[("scvi", 1), "kbet"]
+    answer(run, keys.METHODS_TABLE, ComparisonRequest(methods=("pca",)), on_progress=ignore)
+    assert len(pd.read_parquet(run.tables(keys.COMPARISON_FOLDER)[keys.METHODS_TABLE])) == 3  # earlier ones stay
+    with pytest.raises(DataError, match="Harmony failed"):
+        answer(run, keys.METHODS_TABLE, ComparisonRequest(methods=("harmony",)), on_progress=ignore)
+    with pytest.raises(DataError, match=r"no method called 'seurat'; there are scetm, pca"):
+        answer(run, keys.METHODS_TABLE, ComparisonRequest(methods=("seurat",)), on_progress=ignore)
+
+
+def test_a_sweep_of_a_run_uses_its_settings_and_begins_with_its_seed(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, finished: Run
+) -> None:
+    from scetm_core import sweep
+
+    asked: dict[str, Any] = {}
+
+    def stop(data: Any, config: Any, **given: Any) -> Any:
+        asked.update(given, config=config, n_cells=len(data.obs))
+        raise DataError("enough")
+
+    monkeypatch.setattr(sweep, "sweep", stop)
+    request = SweepRequest(n_topics_tried=("4", "2"), n_seeds=2)
+    with pytest.raises(DataError, match="enough"):
+        answer(finished, keys.TRAININGS_TABLE, request, on_progress=ignore)
+    assert asked["config"] == finished.config
+    assert asked["n_topics"] == [2, 4]
+    assert list(asked["seeds"]) == [finished.config.train.seed, finished.config.train.seed + 1]
+    assert asked["folder"].is_relative_to(finished.path)
+
+
+@pytest.mark.parametrize("text", ["1", "x", "2001", "-3"])
+def test_a_number_of_topics_that_cannot_be_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="whole numbers from 2 to 2000"):
+        SweepRequest(n_topics_tried=("10", text))

@@ -271,3 +271,36 @@ def test_interrupted_training_ends_with_status_130_and_resumes(
     assert Run(tmp_path / "run").status().step == 5
     assert main([*arguments, "--resume"]) == 0
     assert Run(tmp_path / "run").metrics()["step"].tolist() == [5, 10, 15, 20]
+
+
+@pytest.mark.slow
+def test_numbers_of_topics_and_stability_are_told_with_tables_and_a_reason(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, planted_file: Path
+) -> None:
+    data, out = str(planted_file), tmp_path / "sweep"
+    settings = [flag for flag in SMALL if flag != "--no-umap"]  # no sweep draws maps
+    given = ["--batch-key", "batch", "--label-key", "cell_type", "--out", str(out), *settings]
+    small = [*given, "--n-topics-tried", "2", "4", "--n-seeds", "2"]
+    assert main(["choose-k", data, *small]) == 0
+    said = capsys.readouterr().out
+    assert "topics" in said
+    table = pd.read_csv(out / "choose-k.csv")
+    assert table["n_topics"].tolist() == [2, 4]
+    trainings = pd.read_parquet(out / "trainings.parquet")
+    assert len(trainings) == 4
+    assert trainings.attrs["recommendation"]["n_topics"] in (2, 4)
+    assert trainings.attrs["recommendation"]["reason"][0] in said
+
+    assert main(["stability", data, *given, "--n-topics", "4", "--n-seeds", "2"]) == 0
+    assert "match_mean" in capsys.readouterr().out
+    assert len(pd.read_csv(out / "stability.csv", index_col=0)) <= 4
+
+    assert main(["choose-k", data, *given, "--n-topics-tried", "one"]) == 1
+    assert_one_line_of_error(capsys, "whole numbers")
+
+
+def test_compare_answers_like_the_page(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["compare", str(tmp_path / "none"), "--methods", "pca"]) == 1
+    assert_one_line_of_error(capsys, "No run at")

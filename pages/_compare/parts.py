@@ -111,13 +111,15 @@ def controls(slots: Sequence[tuple[str, str]], runs: Sequence[dict[str, str]]) -
     row = dmc.Group(
         [
             dmc.MultiSelect(
-                id=METHODS, label="Methods", data=method_options(slots), value=["pca"], w=420, searchable=True,
+                id=METHODS, label="Methods", data=method_options(slots), value=["pca"],
+                w={"base": "100%", "sm": 420}, searchable=True,
                 clearable=True, description=note, inputWrapperOrder=["label", "input", "description", "error"],
             ),
             request_field(TASK, ComparisonRequest, "n_seeds", width=90),
             dmc.Button("Run methods", id=START, mt=25),
             dmc.MultiSelect(
-                id=RUNS, label="Runs on the same cells", data=list(runs), value=[], w=320, searchable=True,
+                id=RUNS, label="Runs on the same cells", data=list(runs), value=[],
+                w={"base": "100%", "sm": 320}, searchable=True,
                 clearable=True, placeholder="none" if not runs else None, disabled=not runs,
             ),
         ],
@@ -164,7 +166,8 @@ def topics_section(runs: Sequence[dict[str, str]], other: str | None) -> Compone
                 how_to_read=HOW_MATCH,
                 controls=[
                     dmc.Select(
-                        id=OTHER, label="Other run", data=list(runs), value=other, w=360, searchable=True,
+                        id=OTHER, label="Other run", data=list(runs), value=other,
+                w={"base": "100%", "sm": 360}, searchable=True,
                         disabled=not runs, placeholder=None if runs else "There is no other run",
                     )
                 ],

@@ -41,8 +41,9 @@ HOW_CURVES = (
 )
 HOW_STABILITY = (
     "For each topic of the first seed: the mean similarity (cosine of centred beta) of its match in the other seeds. A "
-    "topic near 1 comes back whatever the seed; one below the line may be chance. If the number shown is the run's "
-    "own, these are the topics of this run."
+    "topic near 1 comes back whatever the seed; one below .5 may be chance. The tick is the lowest match; a ring far "
+    "to the right of its bar is a topic whose best counterpart was matched to another. If the number shown is the "
+    "run's own, these are the topics of this run."
 )
 TEXT = (
     "Trains once for each number of topics and seed, with the settings of this run, in a process of its own; finished "
@@ -62,10 +63,9 @@ def section(run: Run) -> Component:
                 id=NUMBERS, label="Numbers of topics", value=", ".join(str(number) for number in numbers), w=260
             ),
             request_field(TASK, SweepRequest, "n_seeds", width=120),
-            dmc.Button("Train them all", id=START),
+            dmc.Button("Train them all", id=START, mt=25),
         ],
         align="flex-start",
-        className="with-labels",
     )
     figures = dmc.Stack(
         [
@@ -131,24 +131,22 @@ def start_sweep(n_clicks: int | None, numbers: str | None, n_seeds: Any, run_id:
 @callback(
     Output(AFTER, "style"),
     Output(ADVICE, "children"),
-    Output(CURVES, "figure"),
     Output(SHOWN, "data"),
     Output(SHOWN, "value"),
     Input(stamp_of(TASK), "data"),
     State(ids.ACTIVE_RUN, "data"),
     prevent_initial_call=True,
 )
-def show_sweep(stamp: str | None, run_id: str) -> tuple[Any, Any, Any, Any, Any]:
-    """The recommendation with its reasons, and the curves behind it."""
+def show_sweep(stamp: str | None, run_id: str) -> tuple[Any, Any, Any, Any]:
+    """The recommendation with its reasons; the figures follow once their place is there."""
     table = studio.load_table(run_id, KIND, keys.TRAININGS_TABLE) if stamp else None
     if table is None:
-        return {"display": "none"}, None, no_update, no_update, no_update
-    by_k, advice = pd.DataFrame(table.attrs["by_k"]), table.attrs["recommendation"]
+        return {"display": "none"}, None, no_update, no_update
+    advice = table.attrs["recommendation"]
     chosen, own = advice["n_topics"], studio.open_run(run_id).config.model.n_topics
-    figure = plot_sweep(sweep_frame(table), by_k=by_k, chosen=chosen, n_columns=3)
     known = [str(k) for k in table.attrs["stability"]]
     shown = next((k for k in (str(own), str(chosen)) if k in known), known[0] if known else None)
-    return {}, _advice(advice, [*table.attrs["sentences"]], run_id), figure, known, shown
+    return {}, _advice(advice, [*table.attrs["sentences"]], run_id), known, shown
 
 
 def _advice(advice: dict[str, Any], sentences: list[str], run_id: str) -> Component:
@@ -171,16 +169,26 @@ def _advice(advice: dict[str, Any], sentences: list[str], run_id: str) -> Compon
     )  # fmt: skip
 
 
+@callback(Output(CURVES, "figure"), Input(AFTER, "style"), State(ids.ACTIVE_RUN, "data"), prevent_initial_call=True)
+def draw_curves(_shown: dict[str, str], run_id: str) -> Any:
+    """The scores by number of topics."""
+    table = studio.load_table(run_id, KIND, keys.TRAININGS_TABLE)
+    if table is None:
+        return no_update
+    by_k, chosen = pd.DataFrame(table.attrs["by_k"]), table.attrs["recommendation"]["n_topics"]
+    return plot_sweep(sweep_frame(table), by_k=by_k, chosen=chosen, n_columns=3)
+
+
 @callback(
     Output(STABILITY, "figure"),
     Input(SHOWN, "value"),
-    Input(stamp_of(TASK), "data"),
+    Input(AFTER, "style"),
     State(ids.ACTIVE_RUN, "data"),
     prevent_initial_call=True,
 )
-def draw_stability(number: str | None, stamp: str | None, run_id: str) -> Any:
+def draw_stability(number: str | None, _shown: dict[str, str], run_id: str) -> Any:
     """How well each topic comes back with other seeds."""
-    if not number or not stamp:
+    if not number or studio.load_table(run_id, KIND, keys.TRAININGS_TABLE) is None:
         return no_update
     run = studio.open_run(run_id)
     names = run.topic_names() if number == str(run.config.model.n_topics) else None

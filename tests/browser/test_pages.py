@@ -26,6 +26,8 @@ PAGES = {
     "enrichment": (f"/enrichment?run={DONE}", "text=Not tested yet"),
     "differential": (f"/differential?run={DONE}&groupby=leiden", "text=Not tested yet"),
     "pathways": (f"/pathways?run={DONE}", "#main a[href^='/train']"),
+    "evaluate": (f"/evaluate?run={DONE}", "#evaluate-cards .card"),
+    "compare": (f"/compare?run={DONE}", "#compare-table .ag-row"),
 }
 CONTROLS = {
     "button", "link", "textbox", "combobox", "checkbox", "switch", "slider", "spinbutton", "radio", "menuitem",
