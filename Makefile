@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: app install test test-quick check bench screenshots browser clean
+.PHONY: app compare install test test-quick check bench screenshots browser clean
 
 app: install ## serve the app on http://127.0.0.1:8050
 	$(BIN)/python app.py --host $(HOST) --port $(PORT) $(ARGS)
@@ -27,6 +27,9 @@ $(VENV)/.installed: requirements.txt requirements-data.txt
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 	$(PIP) install --quiet --requirement requirements-dev.txt
 	@touch $@
+
+compare: $(VENV)/.installed ## the methods that the Compare page can run beside ours
+	$(PIP) install --quiet --requirement requirements-compare.txt
 
 browser: ## Debian's Chromium for the browser tests, where it may be installed
 	@if $(PYTHON) tests/browser/find_chromium.py; then :; \

@@ -11,11 +11,19 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from benchmarks._serve import ROOT, served
+from scetm_core import keys
 from scetm_core.answers import answer
 from scetm_core.config import run_config_from_flat
 from scetm_core.data.demo import write_demo
+from scetm_core.peers import PEERS
 from scetm_core.presets import PRESETS
-from scetm_core.requests import DifferentialRequest, EnrichmentRequest, MapRequest
+from scetm_core.requests import (
+    ComparisonRequest,
+    DifferentialRequest,
+    EnrichmentRequest,
+    EvaluationRequest,
+    MapRequest,
+)
 from scetm_core.runs import Run
 from scetm_core.worker import run_analysis
 from tests.browser.find_chromium import find_chromium
@@ -29,7 +37,10 @@ PICTURES = {
     "enrichment": "/enrichment?run=demo&sets=Reactome",
     "differential": "/differential?run=demo",
     "pathways": "/pathways?run=pathways",
+    "evaluate": "/evaluate?run=demo",
+    "compare": "/compare?run=demo",
 }
+QUICK_METHODS = ("pca", "harmony", "scanorama")
 
 
 def main() -> None:
@@ -39,12 +50,15 @@ def main() -> None:
         files = write_demo(home / "demo")
         gene_sets = str(files["reactome.gmt"])
         mouse = train(home, "demo", {"name": "Mouse pancreas", "path": str(files["mouse_pancreas.h5ad"])})
+        methods = tuple(name for name in QUICK_METHODS if not PEERS[name].missing)
         human = {"name": "Human pancreas, pathways", "path": str(files["human_pancreas.h5ad"])}
         train(home, "pathways", {**human, "rho_gmt": gene_sets})
         for name, request in (
             ("Reactome", EnrichmentRequest(gene_sets=gene_sets, refine_to=100_000)),
             ("cell_type", DifferentialRequest(groupby="cell_type")),
             ("genes", MapRequest(points="genes")),
+            ("delta, cell_type, batch", EvaluationRequest(label_key="cell_type", batch_key="batch")),
+            (keys.METHODS_TABLE, ComparisonRequest(methods=methods)),
         ):
             answer(mouse, name, request, on_progress=lambda share, message: None)
         with served(home) as address:

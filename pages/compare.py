@@ -47,6 +47,10 @@ from scetm_core.runs import Run, table_name
 dash.register_page(__name__, path="/compare", name="Compare", title="Compare · scETM Studio", order=130, group="Judge")
 
 COSTS = ("seconds", "peak_memory_mb")
+ALONE = (
+    "Only this run so far. Choose methods and press Run methods: PCA, Harmony and Scanorama take seconds for thousands "
+    "of cells, scVI minutes. Each runs in a process of its own; what is done stays with the run."
+)
 
 
 def layout(run: str | None = None, other: str | None = None, **_: str) -> Component:
@@ -162,8 +166,10 @@ def fill_table(stamp: str | None, others: list[str] | None, run_id: str) -> tupl
     """All embeddings of these cells with their scores and costs."""
     table = by_method(scores_of(run_id, others or []))
     done = studio.load_table(run_id, parts.KIND, keys.METHODS_TABLE) if stamp else None
-    failed = done.attrs["sentences"] if done is not None else []
-    said = [dmc.Text(sentence, size="sm", c="dimmed") for sentence in failed]
+    sentences = done.attrs["sentences"] if done is not None else []
+    if len(table) == 1:
+        sentences = [*sentences, ALONE]
+    said = [dmc.Text(sentence, size="sm", c="dimmed") for sentence in sentences]
     return table.astype(object).where(table.notna(), None).to_dict("records"), said
 
 

@@ -14,6 +14,9 @@ Map of the package, from the bottom up (arrows point down only)::
     trainer          one training: steps, reports, checks, the way back;  checkpoints: its state on disk
     train, infer     fit(model, ...) yields records; fitted model + data -> result AnnData
     embedding        neighbours, Leiden clusters, UMAP of a result
+    evaluation       all scores of an embedding, with standard errors
+    peers            other methods;  comparison: runs and scores them
+    sweep            trainings over numbers of topics and seeds;  choice: which number to take
     metrics/         one score a file: arrays in, floats out
     enrichment       GSEA of topics;  differential: permutation tests of topics;  joint_map: genes beside topics
     judgement        what looks wrong with the topics or the training, in words

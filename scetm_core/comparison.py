@@ -101,7 +101,7 @@ def run_peer(
     if missing := peer.missing:
         raise DataError(
             f"{peer.label} needs {', '.join(missing)}, which is not installed. Install the methods to compare with: "
-            "pip install -r requirements-compare.txt"
+            "make compare, or pip install -r requirements-compare.txt"
         )
     with tempfile.TemporaryDirectory() as folder:
         out, said = Path(folder) / "out.npz", Path(folder) / "said.txt"

@@ -107,7 +107,11 @@ def method_options(slots: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
 def controls(slots: Sequence[tuple[str, str]], runs: Sequence[dict[str, str]]) -> Component:
     """What this run is compared with."""
     missing = [peer.label for peer in PEERS.values() if peer.missing]
-    note = f"{', '.join(missing)}: pip install -r requirements-compare.txt, then restart the app." if missing else None
+    note = (
+        f"{', '.join(missing)}: make compare (or pip install -r requirements-compare.txt), then restart the app."
+        if missing
+        else None
+    )
     row = dmc.Group(
         [
             dmc.MultiSelect(

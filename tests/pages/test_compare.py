@@ -117,6 +117,16 @@ def test_runs_on_the_same_cells_are_offered_for_the_table(compare: ModuleType, s
     assert any(row["label"].startswith("again") for row in rows)
 
 
+def test_before_anything_was_compared_the_page_says_what_to_do(
+    compare: ModuleType, make_shown_run: Callable[..., Run], words_in: Any
+) -> None:
+    run = make_shown_run()
+    finish(run, result_of(planted_data(), run.config))
+    rows, said = compare.fill_table("", [], run.id)
+    assert len(rows) == 1
+    assert "press Run methods" in words_in(said)
+
+
 def test_without_another_run_the_page_says_so(compare: ModuleType, words_of_figure: Any) -> None:
     figure, rows, said, settings = compare.compare_topics(None, DONE)
     assert "no other run" in words_of_figure(figure)
