@@ -117,14 +117,14 @@ def controls(slots: Sequence[tuple[str, str]], runs: Sequence[dict[str, str]]) -
             dmc.MultiSelect(
                 id=METHODS, label="Methods", data=method_options(slots), value=["pca"],
                 w={"base": "100%", "sm": 420}, searchable=True,
-                clearable=True, description=note, inputWrapperOrder=["label", "input", "description", "error"],
+                description=note, inputWrapperOrder=["label", "input", "description", "error"],
             ),
             request_field(TASK, ComparisonRequest, "n_seeds", width=90),
             dmc.Button("Run methods", id=START, mt=25),
             dmc.MultiSelect(
                 id=RUNS, label="Runs on the same cells", data=list(runs), value=[],
                 w={"base": "100%", "sm": 320}, searchable=True,
-                clearable=True, placeholder="none" if not runs else None, disabled=not runs,
+                placeholder=None if runs else "none", disabled=not runs,
             ),
         ],
         align="flex-start",

@@ -82,7 +82,7 @@ def plot_tradeoff(frame: pd.DataFrame, *, x_title: str, y_title: str) -> go.Figu
     figure.update_yaxes(title={"text": f"{y_title} (higher is better)"})
     for axis, column in (("xaxis", "x"), ("yaxis", "y")):
         low, high = float(frame[column].min()), float(frame[column].max())
-        room = 0.15 * max(high - low, 0.05)
+        room = 0.2 * max(high - low, 0.05)
         figure.update_layout({axis: {"range": [low - room, high + room]}})
     figure.update_layout(height=420, showlegend=False, dragmode=False)
     return figure
@@ -145,6 +145,7 @@ def plot_maps(
         go.Scatter(x=[None], y=[None], mode="markers", marker={"color": colors[name], "size": 9}, name=plain_text(name))
         for name in names
     ]
+    figure.update_annotations(font={"size": 13})
     for trace in figure.data:
         trace.showlegend = False
     figure.add_traces(legend)
