@@ -32,6 +32,7 @@ LOOK_SECONDS = 0.2
 N_LINES_SAID = 3
 SLOT = "obsm:"
 """Begins the name of a method that is a slot of the input's obsm: "obsm:X_seurat"."""
+COSTS = ("seconds", "peak_memory_mb")
 UMAP_COLUMNS = ["umap_1", "umap_2"]
 
 
@@ -109,19 +110,19 @@ def run_peer(
         if settings is not None:
             command += ["--settings", json.dumps(dict(settings))]
         started = time.monotonic()
-        peak = _watch(command, said, Path(f"{out}{PROGRESS_SUFFIX}"), on_progress)
+        _watch(command, said, Path(f"{out}{PROGRESS_SUFFIX}"), on_progress)
         if not out.is_file():
             words = " ".join(said.read_text(errors="replace").strip().splitlines()[-N_LINES_SAID:])
             raise DataError(f"{peer.label} failed after {time.monotonic() - started:.0f} s: {words[-400:]}")
         with np.load(out, allow_pickle=False) as arrays:
-            embedding, seconds = arrays["embedding"], float(arrays["seconds"])
+            embedding, costs = arrays["embedding"], {name: float(arrays[name]) for name in COSTS}
     if not np.isfinite(embedding).all():
         raise DataError(f"{peer.label} gave values that are not finite. It cannot be scored.")
-    return Embedded(embedding=embedding, seconds=seconds, peak_memory_mb=peak)
+    return Embedded(embedding=embedding, **costs)
 
 
-def _watch(command: Sequence[str], said: Path, progress: Path, on_progress: Callable[[float], None]) -> float:
-    """Run a command to its end and answer its peak memory in MB; if `on_progress` raises, end it at once."""
+def _watch(command: Sequence[str], said: Path, progress: Path, on_progress: Callable[[float], None]) -> None:
+    """Run a command to its end; if `on_progress` raises, end it at once."""
     environment = {**os.environ, "OMP_WAIT_POLICY": "passive", "MPLBACKEND": "Agg"}
     root = Path(__file__).parent.parent
     with said.open("wb") as stream:
@@ -129,19 +130,13 @@ def _watch(command: Sequence[str], said: Path, progress: Path, on_progress: Call
             command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, cwd=root, env=environment
         )
         try:
-            while True:
-                pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-                if pid:
-                    process.returncode = os.waitstatus_to_exitcode(status)
-                    break
+            while process.poll() is None:
                 on_progress(_share_in(progress))
                 time.sleep(LOOK_SECONDS)
         finally:
             if process.returncode is None:
                 process.kill()
                 process.wait()
-    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there
-    return usage.ru_maxrss * unit / 1e6
 
 
 def _share_in(progress: Path) -> float:

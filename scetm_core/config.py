@@ -107,6 +107,12 @@ class ModelConfig(Config):
         lt=1,
         group="Encoder and likelihood",
     )
+    batch_norm: bool = setting(
+        True,
+        "Batch normalisation",
+        "Standardise hidden units over the minibatch, as published. Off: left out, which the paper found worse.",
+        group="Encoder and likelihood",
+    )
     batch_intercept: bool = setting(
         True, "Batch intercept", "Learn one intercept per batch and gene (lambda). Off: the paper's 'scETM - lambda'."
     )
@@ -175,8 +181,8 @@ class ModelConfig(Config):
         "fraction",
         "Encoder input",
         "'hvg': standardised log expression of highly variable genes. 'fraction': each gene's share of the cell's "
-        "counts, as published. The topics describe all genes either way.",
-        choices=("hvg", "fraction"),
+        "counts, as published. 'counts': raw, so that depth moves a cell. The topics describe all genes either way.",
+        choices=("hvg", "fraction", "counts"),
         group="Encoder and likelihood",
     )
     n_variable_genes: int = setting(
@@ -259,6 +265,14 @@ class TrainConfig(Config):
         "published.",
         ge=0,
         le=1000,
+        group="Batch effects",
+    )
+    mmd_groups: str = setting(
+        "harmonised",
+        "Mixing compares",
+        "Batches are compared within kinds of cells: 'harmonised', found after a correction, mixes firmly; 'observed', "
+        "found before any, keeps types apart that one batch alone has, and mixes less.",
+        choices=("harmonised", "observed"),
         group="Batch effects",
     )
     adversary_weight: float = setting(

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scetm_core.memory import peak_memory_mb
 from scetm_core.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -248,7 +249,7 @@ PEERS: dict[str, Peer] = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Embed the cells of one file by one method; write the embedding, and the seconds it took."""
+    """Embed the cells of one file by one method; write the embedding, and what it took."""
     import anndata as ad
 
     parser = argparse.ArgumentParser(prog="scetm_core.peers", description="Embed cells by another method.")
@@ -270,7 +271,13 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         embedding = PEERS[options.method].embed(counts, options.seed, tell)
     seconds = time.monotonic() - started
-    np.savez(options.out, embedding=np.asarray(embedding, dtype=np.float32), seconds=seconds)
+    peak = peak_memory_mb()
+    np.savez(
+        options.out,
+        embedding=np.asarray(embedding, dtype=np.float32),
+        seconds=seconds,
+        peak_memory_mb=np.nan if peak is None else peak,
+    )
     return 0
 
 

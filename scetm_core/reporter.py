@@ -105,16 +105,6 @@ def set_up_process() -> None:
         os.nice(5)  # the server answers first
 
 
-def peak_memory_mb() -> float | None:
-    """The most memory this process has held, in MB; None where the system does not tell (Windows)."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-
-
 def in_words(error: Exception) -> str:
     """What a page says of an error: ours speak for themselves, others are named."""
     if isinstance(error, ScetmError):

@@ -113,7 +113,13 @@ class Trainer:
         """Start from the training cells whatever the settings do not want started from N(0, 1)."""
         started = time.perf_counter()
         needs_reference = self.config.anchor_weight > 0 or self._mixes_batches
-        self.reference = start_model(self.model, self.train, needs_reference=needs_reference, seed=self.config.seed)
+        self.reference = start_model(
+            self.model,
+            self.train,
+            needs_reference=needs_reference,
+            seed=self.config.seed,
+            groups=self.config.mmd_groups,
+        )
         self.seconds += time.perf_counter() - started
 
     @property

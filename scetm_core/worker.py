@@ -22,7 +22,8 @@ import numpy as np
 from scetm_core import jobs, keys
 from scetm_core.errors import RunError
 from scetm_core.jobfolder import Status
-from scetm_core.reporter import Cancelled, Reporter, peak_memory_mb, set_up_process
+from scetm_core.memory import peak_memory_mb
+from scetm_core.reporter import Cancelled, Reporter, set_up_process
 from scetm_core.runs import Run
 
 if TYPE_CHECKING:

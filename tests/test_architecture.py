@@ -48,6 +48,7 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
     "differential_units": BASE,
     "figures": BASE | {"figures"},
     "files": BASE,
+    "memory": set(),
     "choice": set(),
     "sweep": BASE
     | {
@@ -65,7 +66,7 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
         "trainer",
     },
     "evaluation": BASE | {"embedding", "metrics"},
-    "peers": BASE | {"build", "config", "model", "presets", "train", "trainer"},
+    "peers": BASE | {"build", "config", "memory", "model", "presets", "train", "trainer"},
     "comparison": BASE | {"config", "data", "embedding", "evaluation", "metrics", "peers", "settings"},
     "judging": BASE
     | {

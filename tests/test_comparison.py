@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from scetm_core.comparison import (
 )
 from scetm_core.data import load_dataset
 from scetm_core.errors import DataError
+from scetm_core.memory import peak_memory_mb
 from scetm_core.metrics import evaluate, find_neighbors
 from scetm_core.peers import BATCH, PEERS
 
@@ -81,6 +84,16 @@ def test_pca_in_its_own_process_equals_a_plain_singular_value_decomposition(coun
     assert 0 < found.seconds < 300
     assert 50 < found.peak_memory_mb < 24_000
     assert shares
+
+
+def test_peak_memory_is_that_of_the_process_itself_whatever_its_parent_held() -> None:
+    held = np.ones(100_000_000 // 8)  # 100 MB in this process
+    here = peak_memory_mb()
+    assert here is not None
+    assert here > held.nbytes / 1e6
+    command = "from scetm_core.memory import peak_memory_mb; print(peak_memory_mb())"
+    there = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
+    assert 1 < float(there.stdout) < 80
 
 
 @pytest.mark.slow

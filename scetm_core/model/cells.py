@@ -75,6 +75,7 @@ class Minibatch(NamedTuple):
     batch: Tensor  # (n_cells,): row of lambda
     factors: Tensor  # (n_cells, n_columns): codes of the further batch columns
     numbers: Tensor  # (n_cells, n_columns): numeric covariates, standardised
+    total: Tensor  # (n_cells,): total counts
     depth: Tensor  # (n_cells,): total counts over the mean of all cells
     features: SparseRows | None  # normalised counts of the second modality (n_cells, n_features)
 
@@ -146,6 +147,7 @@ class LoadedCells:
             batch=tensor(self.batch),
             factors=tensor(self.factors),
             numbers=tensor(self.numbers),
+            total=tensor(self.totals.astype(np.float32)),
             depth=tensor(self.depth),
             features=None if self.features is None else SparseRows.from_scipy(self.features, device=device),
         )

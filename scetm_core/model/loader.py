@@ -237,6 +237,7 @@ def _with_tensors(minibatch: Minibatch, change: Callable[[Tensor], Tensor]) -> M
         batch=change(minibatch.batch),
         factors=change(minibatch.factors),
         numbers=change(minibatch.numbers),
+        total=change(minibatch.total),
         depth=change(minibatch.depth),
         features=None if minibatch.features is None else of_rows(minibatch.features),
     )

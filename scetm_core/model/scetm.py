@@ -112,7 +112,7 @@ class ScETM(nn.Module):
         n_inputs = n_genes if self.variable_genes is None else len(self.variable_genes.genes)
         self.input_weight = uniform(n_inputs, n_inputs, n_hidden)
         self.input_bias = uniform(n_inputs, n_hidden)
-        self.norm = nn.BatchNorm1d(n_hidden)
+        self.norm = nn.BatchNorm1d(n_hidden) if config.batch_norm else nn.Identity()
         self.head_weight = uniform(n_hidden, n_hidden, 2 * n_topics)
         self.head_bias = uniform(n_hidden, 2 * n_topics)
         n_learnt = config.n_emb if rho is None else config.n_free_emb
@@ -157,7 +157,10 @@ class ScETM(nn.Module):
     def activations(self, minibatch: Minibatch) -> Tensor:
         """Output of the encoder's first layer, before the batch norm: (n_cells, n_hidden)."""
         if self.variable_genes is None:
-            hidden = sparse_linear(minibatch.seen, self.input_weight) + self.input_bias
+            hidden = sparse_linear(minibatch.seen, self.input_weight)
+            if self.config.encoder_input == "counts":
+                hidden = minibatch.total[:, None] * hidden  # counts are shares times the cell's total
+            hidden = hidden + self.input_bias
         else:
             hidden = torch.addmm(self.input_bias, self.variable_genes(minibatch.seen), self.input_weight)
         if self.feature_input is not None and minibatch.features is not None:

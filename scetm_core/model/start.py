@@ -42,6 +42,8 @@ SPARE_SCALE = 0.05  # of embedding dimensions the clusters do not need
 FIT_ROUNDS = 30  # of conjugate gradients, where rho is given
 RIDGE = 1e-3  # of the head's regression, relative to the number of cells
 LOG_SIGMA_SCALE, LOG_SIGMA_BIAS = 0.1, -1.0
+HARMONISED, OBSERVED = "harmonised", "observed"  # groups of `survey`
+NORM_FLOOR = 1e-5  # added to a hidden unit's variance, as torch's batch norm does
 
 
 class Reference(NamedTuple):
@@ -70,13 +72,17 @@ class Survey(NamedTuple):
     sums: GeneSums
 
 
-def start_model(model: ScETM, cells: Cells, *, needs_reference: bool, seed: int) -> Reference | None:
+def start_model(
+    model: ScETM, cells: Cells, *, needs_reference: bool, seed: int, groups: str = HARMONISED
+) -> Reference | None:
     """Start from the training cells whatever the settings do not want started from N(0, 1).
 
     Parameters
     ----------
     needs_reference
         Whether training holds on to the reference even if the topics start from N(0, 1).
+    groups
+        See `survey`.
 
     Returns
     -------
@@ -94,7 +100,7 @@ def start_model(model: ScETM, cells: Cells, *, needs_reference: bool, seed: int)
     _start_features(model, cells)
     if not wants_survey:
         return None
-    found = survey(model, cells, seed=seed, sums=sums)
+    found = survey(model, cells, seed=seed, sums=sums, groups=groups)
     if config.start == "data":
         start_parameters(model, cells, found, seed=seed)
     return found.reference
@@ -113,7 +119,7 @@ def _start_features(model: ScETM, cells: Cells) -> None:
         model.feature_intercepts.start_from(sums.mean)
 
 
-def survey(model: ScETM, cells: Cells, *, seed: int, sums: GeneSums | None = None) -> Survey:
+def survey(model: ScETM, cells: Cells, *, seed: int, sums: GeneSums | None = None, groups: str = HARMONISED) -> Survey:
     """Look at the training cells before training: components, one cluster per topic, coarser clusters.
 
     Parameters
@@ -126,13 +132,19 @@ def survey(model: ScETM, cells: Cells, *, seed: int, sums: GeneSums | None = Non
         Same seed and cells, same survey.
     sums
         Of these cells, where they are known already.
+    groups
+        The coarser clusters, within which batches are compared, are those of the components after harmonisation, or of
+        the components as they are (`OBSERVED`). Harmonisation may lay a type that one batch alone has onto another
+        type; as observed it is a cluster of its own, which `composition_ratios` leaves out.
     """
     rng = np.random.default_rng([seed, 4])
     sums = GeneSums.of(cells, len(model.batches)) if sums is None else sums
     components = _find_components(model, cells, sums, rng=rng)
-    points = harmonise(_scores(components, cells), cells.codes, rng=rng)
+    observed = _scores(components, cells)
+    points = harmonise(observed, cells.codes, rng=rng)
     delta = _closeness(points, find_centroids(points, model.config.n_topics, rng=rng), model.config.n_topics)
-    cluster = _nearest(points, find_centroids(points, N_COMPOSITION_CLUSTERS, rng=rng))
+    compared = observed if groups == OBSERVED else points
+    cluster = _nearest(compared, find_centroids(compared, N_COMPOSITION_CLUSTERS, rng=rng))
     ratio = composition_ratios(cluster, cells.codes, n_batches=len(model.batches))
     found = (torch.from_numpy(array).to(model.device) for array in (delta, cluster, ratio))
     return Survey(components, Reference(*found), sums)
@@ -336,15 +348,23 @@ def _start_first_layer(model: ScETM, components: Components) -> None:
 
 
 def _start_heads(model: ScETM, cells: Cells, delta: Tensor) -> None:
-    """Let the mean of q(delta) be the ridge regression of the reference on the normalised hidden layer."""
+    """Let the mean of q(delta) be the ridge regression of the reference on the normalised hidden layer.
+
+    Without batch norm the heads do its part.
+    """
     hidden = torch.cat([model.activations(chunk.to(model.device)) for chunk in cells.chunks()])  # (n_cells, n_hidden)
     variance, mean = torch.var_mean(hidden, dim=0)
-    model.norm.running_mean.copy_(mean)  # type: ignore[union-attr]
-    model.norm.running_var.copy_(variance)  # type: ignore[union-attr]
-    hidden = (hidden - mean) / (variance + model.norm.eps).sqrt()
+    spread = (variance + NORM_FLOOR).sqrt()
+    hidden = (hidden - mean) / spread
     n_topics = model.config.n_topics
     penalty = RIDGE * len(hidden) * torch.eye(hidden.shape[1], device=hidden.device)
     model.head_weight[:, :n_topics] = torch.linalg.solve(hidden.T @ hidden + penalty, hidden.T @ delta)
     model.head_bias[:n_topics] = delta.mean(dim=0)
     model.head_weight[:, n_topics:] *= LOG_SIGMA_SCALE
     model.head_bias[n_topics:] = LOG_SIGMA_BIAS
+    if isinstance(model.norm, torch.nn.BatchNorm1d):
+        model.norm.running_mean.copy_(mean)  # type: ignore[union-attr]
+        model.norm.running_var.copy_(variance)  # type: ignore[union-attr]
+    else:
+        model.head_weight.div_(spread[:, None])
+        model.head_bias.sub_(mean @ model.head_weight)

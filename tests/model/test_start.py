@@ -172,3 +172,25 @@ def test_a_batch_the_sample_lacks_is_left_where_it_is() -> None:
 def test_one_batch_is_left_as_it_is() -> None:
     points, _, batch = blobs(shift=0)
     np.testing.assert_array_equal(harmonise(points, np.zeros_like(batch), rng=np.random.default_rng(0)), points)
+
+
+def test_a_type_that_one_batch_alone_has_is_compared_with_none_before_harmonisation(
+    plant: Callable[..., ad.AnnData], model_for: ModelFor, recipe: dict[str, Any]
+) -> None:
+    data = plant(n_cells=400)
+    is_alone = (data.obs["cell_type"] == "type 3").to_numpy()
+    data = data[~is_alone | (data.obs["batch"] == "b0").to_numpy()].copy()
+    is_alone, is_other = (data.obs["cell_type"] == "type 3").to_numpy(), (data.obs["batch"] == "b1").to_numpy()
+    shares = {}
+    for groups in ("harmonised", "observed"):
+        model = model_for(data, **recipe)
+        cells = prepare_cells(data, model, batch_key="batch")
+        reference = start_model(model, cells, needs_reference=True, seed=0, groups=groups)
+        assert reference is not None
+        cluster = reference.cluster.numpy()
+        n_strangers = np.array([(is_other & (cluster == cluster[cell])).sum() for cell in np.flatnonzero(is_alone)])
+        shares[groups] = float((n_strangers > 0).mean())
+        weight_in_other = reference.ratio[model.batches.index("b1")].numpy()[cluster[is_alone]]
+        assert ((weight_in_other == 0) | (n_strangers > 0)).all()  # left out unless the other batch has such cells
+    assert shares["observed"] < 0.05
+    assert shares["observed"] <= shares["harmonised"]

@@ -45,6 +45,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "all covariates": {"extra_batch_keys": ("donor",), "numeric_keys": ("score",), "n_batch_factors": 1},
     "factorised batches": {"n_batch_factors": 2},
     "batch as encoder input": {"encode_batch": True},
+    "no batch norm": {"batch_norm": False},
+    "raw counts as encoder input": {"encoder_input": "counts"},
+    "raw counts, no batch norm": {"encoder_input": "counts", "batch_norm": False},
     "counts by depth": {"likelihood": "counts"},
     "normalised topics": {"normalise_beta": True},
     "normalised topics without lambda": {"normalise_beta": True, "batch_intercept": False},
@@ -103,7 +106,7 @@ def permuted(data: ad.AnnData, seed: int = 0) -> ad.AnnData:
 def test_every_parameter_gets_a_gradient_in_every_variant(
     rich: ad.AnnData, config_for: Callable[..., RunConfig], variant: str, start: str, device: str
 ) -> None:
-    config = config_for(**VARIANTS[variant], **STARTS[start])
+    config = config_for(**STARTS[start] | VARIANTS[variant])
     model = build_model(rich, config, device=torch.device(device)).train()
     minibatch = minibatch_of(rich, model, config)
     elbo = model.elbo(minibatch, kl_weight=0.1, generator=torch.Generator(device=device).manual_seed(0))
@@ -117,7 +120,7 @@ def test_every_parameter_gets_a_gradient_in_every_variant(
 @pytest.mark.parametrize("start", STARTS)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_variant_learns(rich: ad.AnnData, config_for: Callable[..., RunConfig], variant: str, start: str) -> None:
-    config = config_for(**VARIANTS[variant], **STARTS[start], max_steps=60, lambda_init="normal", learning_rate=0.02)
+    config = config_for(**STARTS[start] | VARIANTS[variant], max_steps=60, lambda_init="normal", learning_rate=0.02)
     _, records = trained(rich, config)
     assert all(math.isfinite(record.nll) for record in records)
     has_good_start = start == "recipe" and not config.model.batch_intercept  # lambda has nothing to learn there
@@ -148,7 +151,7 @@ def test_every_variant_resumes_exactly(
     rich: ad.AnnData, config_for: Callable[..., RunConfig], variant: str, start: str, tmp_path: Path
 ) -> None:
     config = config_for(
-        **VARIANTS[variant], **STARTS[start], max_steps=12, report_every=4, evaluate_every=4, anchor_weight=0.5,
+        **STARTS[start] | VARIANTS[variant], max_steps=12, report_every=4, evaluate_every=4, anchor_weight=0.5,
         mmd_weight=0.5,
     )  # fmt: skip
     model, records = trained(rich, config)
@@ -366,6 +369,69 @@ def test_normalised_topics_are_mixed_as_distributions(
     ours = torch.autograd.grad(elbo.nll, parameters, retain_graph=True)
     for one, other in zip(ours, torch.autograd.grad(expected, parameters), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6)
+
+
+# ---- the published encoder without its parts --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch_norm", [True, False], ids=["batch norm", "no batch norm"])
+@pytest.mark.parametrize("encoder_input", ["fraction", "counts"])
+def test_the_encoder_is_the_plain_network_of_its_settings(
+    rich: ad.AnnData, config_for: Callable[..., RunConfig], encoder_input: str, *, batch_norm: bool
+) -> None:
+    """By hand, from dense numbers; that is also what sparse counts must agree with."""
+    config = config_for(encoder_input=encoder_input, batch_norm=batch_norm)
+    model, _ = trained(rich, config)
+    model.eval()
+    counts = torch.from_numpy(rich.X.toarray())
+    seen = counts if encoder_input == "counts" else counts / counts.sum(dim=1, keepdim=True)
+    hidden = (seen @ model.input_weight + model.input_bias).relu()
+    if batch_norm:
+        assert isinstance(model.norm, torch.nn.BatchNorm1d)
+        assert model.norm.running_mean is not None
+        assert model.norm.running_var is not None
+        scale = model.norm.weight / (model.norm.running_var + model.norm.eps).sqrt()
+        hidden = (hidden - model.norm.running_mean) * scale + model.norm.bias
+    expected = (hidden @ model.head_weight + model.head_bias)[:, : config.model.n_topics]
+    found = torch.from_numpy(infer(model, rich, config).obsm[keys.DELTA])
+    torch.testing.assert_close(found, expected.detach(), rtol=1e-3, atol=1e-4)
+
+
+def test_depth_moves_a_cell_only_where_the_encoder_sees_raw_counts(
+    rich: ad.AnnData, config_for: Callable[..., RunConfig]
+) -> None:
+    deeper = rich.copy()
+    deeper.X = deeper.X * 8
+    for encoder_input, is_moved in (("fraction", False), ("counts", True)):
+        config = config_for(encoder_input=encoder_input)
+        model, _ = trained(rich, config)
+        one, other = (infer(model, data, config).obsm[keys.DELTA] for data in (rich, deeper))
+        assert np.allclose(one, other, rtol=1e-4, atol=1e-4) != is_moved
+
+
+@pytest.mark.parametrize("encoder_input", ["hvg", "fraction", "counts"])
+def test_the_start_is_the_same_with_and_without_batch_norm(
+    rich: ad.AnnData, config_for: Callable[..., RunConfig], encoder_input: str
+) -> None:
+    """Before the first step the heads do what the norm did."""
+    deltas, topics = [], []
+    for batch_norm in (True, False):
+        config = config_for(start="data", encoder_input=encoder_input, batch_norm=batch_norm)
+        model = build_model(rich, config, device=CPU)
+        cells = prepare_cells(rich, model, batch_key="batch")
+        reference = start_model(model, cells, needs_reference=True, seed=0)
+        assert reference is not None
+        deltas.append(model.eval().encode(minibatch_of(rich, model, config))[0].detach())
+        topics.append(reference.delta.argmax(dim=1))
+    torch.testing.assert_close(*deltas, rtol=1e-3, atol=1e-3)
+    assert (deltas[0].argmax(dim=1) == topics[0]).float().mean() > 0.8
+
+
+def test_a_config_from_before_these_settings_is_the_published_encoder() -> None:
+    config = RunConfig.from_dict({"model": {"encoder_input": "hvg"}})
+    assert config.model.batch_norm
+    with pytest.raises(ConfigError, match=r"Encoder input \(encoder_input\)"):
+        RunConfig.from_dict({"model": {"encoder_input": "raw"}})
 
 
 # ---- adversary, second modality ---------------------------------------------------------------------------------
