@@ -30,7 +30,7 @@ from scetm_core.comparison import (
     settings_that_differ,
     table_name_of,
 )
-from scetm_core.errors import ConfigError, ScetmError
+from scetm_core.errors import ConfigError, DataError, ScetmError
 from scetm_core.figures import (
     empty_figure,
     plot_maps,
@@ -62,7 +62,7 @@ def layout(run: str | None = None, other: str | None = None, **_: str) -> Compon
     others = other_runs(opened.run)
     same = [entry for entry in others if is_on_same_cells(opened.run, entry)]
     listed = {entry.id: {"value": entry.id, "label": studio.run_label(entry)} for entry in others}
-    chosen = other if other in listed else next((entry.id for entry in [*same, *others]), None)
+    chosen = other if other in listed else next((entry.id for entry in same), None)
     data = opened.run.config.data
     return page(
         "Compare",
@@ -232,9 +232,12 @@ def maps_of(run_id: str, scores: pd.DataFrame) -> dict[str, np.ndarray]:
 def compare_topics(other_id: str | None, run_id: str) -> tuple[Any, Any, Any, Any]:
     """Which topic of this run is which of the other, and what was set differently."""
     if not other_id:
-        return empty_figure("There is no other run to lay topics against. Train another one."), [], None, None
+        return empty_figure("Choose another run to lay topics against; if there is none, train one."), [], None, None
     run, other = studio.open_run(run_id), studio.open_run(other_id)
-    matching = match_runs(studio.load_result(run_id), studio.load_result(other_id))
+    try:
+        matching = match_runs(studio.load_result(run_id), studio.load_result(other_id))
+    except DataError as error:  # other genes, say
+        return empty_figure(str(error)), [], None, _settings_table(settings_that_differ(run.config, other.config))
     frame = topic_match_frame(matching)
     figure = plot_topic_match(frame, first_name=run.config.name, second_name=other.config.name)
     names = (run.topic_names(), other.topic_names())

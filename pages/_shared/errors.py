@@ -9,6 +9,9 @@ from dash.exceptions import PreventUpdate
 
 from scetm_core.errors import ScetmError
 
+CLOSE = {"aria-label": "Close"}
+"""Of the button that closes a notification."""
+
 log = logging.getLogger("scetm.app")
 
 
@@ -27,11 +30,19 @@ def show_error(error: Exception) -> None:
         "message": text,
         "color": "red",
         "autoClose": 12_000,
+        "closeButtonProps": CLOSE,
     }
     set_props("notifications", {"sendNotifications": [notification]})
 
 
 def inform(message: str, *, title: str = "") -> None:
     """Say something went well."""
-    note = {"action": "show", "title": title, "message": message, "color": "teal", "autoClose": 5_000}
+    note = {
+        "action": "show",
+        "title": title,
+        "message": message,
+        "color": "teal",
+        "autoClose": 5_000,
+        "closeButtonProps": CLOSE,
+    }
     set_props("notifications", {"sendNotifications": [note]})

@@ -109,6 +109,18 @@ def test_topics_of_two_runs_are_matched_and_their_settings_compared(
     assert sent["content"].count("topic_") == 2 * n_topics
 
 
+def test_a_run_on_other_genes_is_said_in_the_figure_and_its_settings_are_still_compared(
+    compare: ModuleType, second_run: Run, words_of_figure: Any, words_in: Any
+) -> None:
+    result = second_run.load_result()
+    result.var_names = [f"other{gene}" for gene in range(result.n_vars)]
+    second_run.write_result(result)
+    figure, rows, said, settings = compare.compare_topics(second_run.id, DONE)
+    assert "Genes shared by name: 0" in words_of_figure(figure)
+    assert (rows, said) == ([], None)
+    assert "Seed" in words_in(settings)
+
+
 def test_runs_on_the_same_cells_are_offered_for_the_table(compare: ModuleType, second_run: Run, find: Any) -> None:
     shown = compare.layout(run=DONE)
     assert [entry["value"] for entry in find(shown, "compare-runs").data] == [second_run.id]
@@ -129,7 +141,7 @@ def test_before_anything_was_compared_the_page_says_what_to_do(
 
 def test_without_another_run_the_page_says_so(compare: ModuleType, words_of_figure: Any) -> None:
     figure, rows, said, settings = compare.compare_topics(None, DONE)
-    assert "no other run" in words_of_figure(figure)
+    assert "Choose another run" in words_of_figure(figure)
     assert (rows, said, settings) == ([], None, None)
 
 
