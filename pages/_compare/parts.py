@@ -77,7 +77,7 @@ SHORT = {
     "batch_asw": "Batch ASW",
 }  # fmt: skip
 COLUMNS: list[dict[str, Any]] = [
-    {"field": "label", "headerName": "Method", "minWidth": 170, "flex": 1, "pinned": "left",
+    {"field": "label", "headerName": "Method", "minWidth": 220, "flex": 1, "pinned": "left",
      "tooltipField": "settings"},
     {"field": "n_seeds", "headerName": "Seeds", "width": 80, "type": N},
     *(_number_column(name, SHORT[name], f"{SCORES[name].label}. {SCORES[name].meaning}", ".3f") for name in IN_TABLE),
