@@ -53,8 +53,10 @@ def layout(run: str | None = None, labels: str | None = None, batches: str | Non
     if not isinstance(opened, Opened):
         return opened
     groups, data = opened.grouping_columns(), opened.run.config.data
-    label_key = next((name for name in (labels, data.label_key) if name in groups), parts.NONE) or parts.NONE
-    batch_key = next((name for name in (batches, data.batch_key) if name in groups), parts.NONE) or parts.NONE
+    label_key, batch_key = (
+        next((name for name in (asked, own) if name in (*groups, parts.NONE)), parts.NONE)
+        for asked, own in ((labels, data.label_key), (batches, data.batch_key))
+    )
     return page(
         "Evaluate",
         question,
@@ -104,7 +106,9 @@ def start_evaluation(
     """Ask for the scores; what is wrong with a field is said beside it."""
     if not n_clicks:
         return no_update, [no_update] * len(ids_)
-    given = {"use_rep": use_rep, "label_key": label_key or None, "batch_key": batch_key or None}
+    given = {
+        "use_rep": use_rep, "label_key": parts.column_in(label_key), "batch_key": parts.column_in(batch_key)
+    }  # fmt: skip
     request, errors = read_request(EvaluationRequest, ids_, values, given=given)
     if request is not None:
         tasks.ask(studio.open_run(run_id), parts.name_of(use_rep, label_key, batch_key), request)

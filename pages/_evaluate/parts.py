@@ -35,7 +35,8 @@ MIX_MAP = "evaluate-mix-umap"
 
 RESOLUTIONS = tuple(round(0.01 * 2 ** (step / 2), 4) for step in range(17))
 """What the slider offers: 0.01 to 2.56; every second one is among the paper's."""
-NONE = ""
+NONE = "none"
+"""Stands for no column, in the fields and in the URL."""
 
 HOW_CARDS = (
     "± is twice the standard error, from random halves of the cells that were scored anew: about a 95 % interval for "
@@ -67,7 +68,13 @@ HOW_MIX_MAP = (
 
 def name_of(use_rep: str, label_key: str | None, batch_key: str | None) -> str:
     """Name of the table of scores for a choice of columns."""
-    return table_name(", ".join([use_rep, label_key or "no labels", batch_key or "no batches"]))
+    columns = [column_in(label_key) or "no labels", column_in(batch_key) or "no batches"]
+    return table_name(", ".join([use_rep, *columns]))
+
+
+def column_in(value: str | None) -> str | None:
+    """The column a field holds; None where it holds none."""
+    return value if value not in (None, "", NONE) else None
 
 
 def controls(opened: Opened, *, label_key: str, batch_key: str) -> Component:

@@ -51,6 +51,9 @@ def test_the_page_begins_with_the_runs_own_columns(evaluate: ModuleType, find: A
     other = evaluate.layout(run=DONE, labels="batch", batches="<script>")
     assert find(other, "evaluate-label").value == "batch"
     assert find(other, "evaluate-batch").value == "batch"  # what is no column is passed over
+    without = evaluate.layout(run=DONE, labels="none")
+    assert find(without, "evaluate-label").value == "none"
+    assert find(without, "evaluate-table-name").data == "delta, no labels, batch"
 
 
 def test_before_an_evaluation_the_scores_of_the_run_are_shown_without_intervals(
@@ -64,7 +67,7 @@ def test_before_an_evaluation_the_scores_of_the_run_are_shown_without_intervals(
     assert "±" not in words_in(cards)
     known = studio.open_run(DONE).evaluation()
     assert SCORES["ari"].label in words_in(cards) or known.get("ari") is None
-    cards, *_ = evaluate.show_scores("", evaluate.choose_columns("delta", "batch", ""), DONE)
+    cards, *_ = evaluate.show_scores("", evaluate.choose_columns("delta", "batch", "none"), DONE)
     assert SCORES["ari"].label not in words_in(cards)  # the run's ARI is about other labels
 
 
@@ -124,14 +127,14 @@ def test_evaluate_asks_for_the_columns_chosen_and_says_what_is_wrong(
     asked: list[Any] = []
     monkeypatch.setattr(tasks, "ask", lambda run, name, request: asked.append((run.id, name, request)))
     fields = [{"name": "n_repeats"}, {"name": "seed"}]
-    tick, errors = evaluate.start_evaluation(1, "theta", "cell_type", "", fields, [5, 2], DONE)
+    tick, errors = evaluate.start_evaluation(1, "theta", "cell_type", "none", fields, [5, 2], DONE)
     assert tick is False
     assert errors == [None, None]
     assert asked == [
         (DONE, "theta, cell_type, no batches",
          EvaluationRequest(use_rep="theta", label_key="cell_type", n_repeats=5, seed=2)),
     ]  # fmt: skip
-    tick, errors = evaluate.start_evaluation(1, "delta", "cell_type", "", fields, [1, 2], DONE)
+    tick, errors = evaluate.start_evaluation(1, "delta", "cell_type", "none", fields, [1, 2], DONE)
     assert tick is no_update
     assert "at least 2" in errors[0]
     assert len(asked) == 1
