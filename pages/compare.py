@@ -20,9 +20,11 @@ from pages._shared import ids, studio
 from pages._shared.export import csv_button, csv_download
 from pages._shared.opened import Opened, open_result
 from pages._shared.parts import page
+from pages._shared.requests import read_request
 from pages._shared.task_view import follow_task, stamp_of, task_view, tick_of
 from scetm_core import keys, tasks
 from scetm_core.comparison import (
+    COSTS,
     SLOT,
     UMAP_COLUMNS,
     embeddings_in_input,
@@ -30,7 +32,7 @@ from scetm_core.comparison import (
     settings_that_differ,
     table_name_of,
 )
-from scetm_core.errors import ConfigError, DataError, ScetmError
+from scetm_core.errors import DataError, ScetmError
 from scetm_core.figures import (
     empty_figure,
     plot_maps,
@@ -46,7 +48,6 @@ from scetm_core.runs import Run, table_name
 
 dash.register_page(__name__, path="/compare", name="Compare", title="Compare · scETM Studio", order=130, group="Judge")
 
-COSTS = ("seconds", "peak_memory_mb")
 ALONE = (
     "Only this run so far. Choose methods and press Run methods: PCA, Harmony and Scanorama take seconds for thousands "
     "of cells, scVI minutes. Each runs in a process of its own; what is done stays with the run."
@@ -117,12 +118,9 @@ def start_methods(n_clicks: int | None, methods: list[str] | None, n_seeds: Any,
         return no_update, no_update, no_update
     if not methods:
         return no_update, "Choose a method.", None
-    if not isinstance(n_seeds, (int, float)):
-        return no_update, None, "Seeds is empty. Fill it in."
-    try:
-        request = ComparisonRequest.from_dict({"methods": list(methods), "n_seeds": float(n_seeds)})
-    except ConfigError as error:
-        return no_update, None, str(error)
+    request, errors = read_request(ComparisonRequest, [parts.SEEDS], [n_seeds], given={"methods": list(methods)})
+    if request is None:
+        return no_update, None, errors[0]
     tasks.ask(studio.open_run(run_id), keys.METHODS_TABLE, request)
     return False, None, None
 
@@ -133,7 +131,8 @@ def scores_of(run_id: str, others: Sequence[str]) -> pd.DataFrame:
     for place, name in enumerate([run_id, *others]):
         run = studio.open_run(name)
         label = f"{run.config.name} (this run)" if place == 0 else studio.run_label(run)
-        known = {score: run.evaluation().get(score) for score in (*parts.IN_TABLE, *COSTS)}
+        scores = run.evaluation()
+        known = {score: scores.get(score) for score in (*parts.IN_TABLE, *COSTS)}
         rows.append({"label": label, "seed": run.config.train.seed, "is_own": True, "method": "", "run": name} | known)
     methods = scores_of_methods(studio.open_run(run_id)).to_dict("records")
     frame = pd.DataFrame([*rows, *({**row, "is_own": False, "run": ""} for row in methods)])

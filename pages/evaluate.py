@@ -136,7 +136,7 @@ def show_scores(stamp: str | None, name: str, run_id: str) -> tuple[Any, Any, di
         return score_cards(values, {}), None, before, hidden, "Evaluate"
     overall = table[table["label"] == ""].set_index("score")
     values, errors = ({str(score): value for score, value in overall[column].items()} for column in ("value", "se"))
-    values |= {score: run.evaluation().get(score) for score in OF_THE_RUN}
+    values |= scores_of_topics(run)
     request = table.attrs["request"]
     said = " ".join(
         [
@@ -151,9 +151,14 @@ def show_scores(stamp: str | None, name: str, run_id: str) -> tuple[Any, Any, di
 
 def scores_of_run(run: Run, name: str) -> dict[str, Any]:
     """What the run itself reported: all its scores if they are about these columns, else those of its topics."""
-    scores, data = run.evaluation(), run.config.data
-    if name == parts.name_of(keys.DELTA, data.label_key, data.batch_key):
-        return scores
+    data = run.config.data
+    is_about_these = name == parts.name_of(keys.DELTA, data.label_key, data.batch_key)
+    return run.evaluation() if is_about_these else scores_of_topics(run)
+
+
+def scores_of_topics(run: Run) -> dict[str, Any]:
+    """What the run reported of its training and topics, whatever the columns."""
+    scores = run.evaluation()
     return {score: scores.get(score) for score in OF_THE_RUN}
 
 

@@ -247,17 +247,15 @@ def run_evaluate(options: argparse.Namespace) -> int:
     from scetm_core.errors import DataError
     from scetm_core.evaluation import evaluate_embedding
     from scetm_core.files import scores_as_json
+    from scetm_core.judging import column_of
 
     result, run = _load_scored(options.target)
     data = run.config.data if run else DataConfig()
-    columns = []
-    for key in (options.label_key or data.label_key, options.batch_key or data.batch_key):
-        if key and key not in result.obs:
-            raise DataError(f"obs has no column {key!r}; found: {list(result.obs.columns)}.")
-        columns.append(result.obs[key] if key else None)
+    labels = column_of(result, options.label_key or data.label_key)
+    batches = column_of(result, options.batch_key or data.batch_key)
     if options.use_rep not in result.obsm:
         raise DataError(f"obsm has no {options.use_rep!r}; found: {list(result.obsm)}.")
-    scores = evaluate_embedding(result.obsm[options.use_rep], labels=columns[0], batches=columns[1]).scores
+    scores = evaluate_embedding(result.obsm[options.use_rep], labels=labels, batches=batches).scores
     scores["test_nll"] = run.evaluation().get("test_nll") if run else None
     print(scores_as_json(scores))
     return 0

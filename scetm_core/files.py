@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
 import math
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,12 +24,18 @@ LIBRARIES = ("torch", "numpy", "scipy", "anndata", "scanpy", "umap-learn")
 
 def write_atomically(path: Path, text: str) -> None:
     """Write beside, flush to the disk, rename: readers see the old text or the new one, never half of it."""
+    with replacing(path) as draft, draft.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A draft beside `path` to write to, which takes its place at the end; after an error `path` is as it was."""
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.draft")
     try:
-        with draft.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
+        yield draft
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
@@ -42,14 +49,11 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
     RunError
         If it cannot be written.
     """
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.draft")
     try:
-        table.to_parquet(draft)
-        os.replace(draft, path)
+        with replacing(path) as draft:
+            table.to_parquet(draft)
     except OSError as error:
         raise RunError(f"Cannot write {path.parent.name}/{path.name}: {error.strerror or error}.") from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def scores_as_json(scores: Mapping[str, Any]) -> str:

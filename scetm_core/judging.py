@@ -6,9 +6,7 @@ Called by `answers`; what is worked out here lies beside the table that it belon
 from __future__ import annotations
 
 import json
-import os
 import tempfile
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +16,7 @@ import pandas as pd
 
 from scetm_core import keys
 from scetm_core.errors import DataError, RunError
-from scetm_core.files import write_table
+from scetm_core.files import replacing, write_table
 from scetm_core.requests import ComparisonRequest, EvaluationRequest, SweepRequest
 from scetm_core.runs import Run, table_name
 
@@ -44,7 +42,7 @@ def evaluation(
 
     if request.use_rep not in result.obsm:
         raise DataError(f"obsm has no {request.use_rep!r}; found: {sorted(result.obsm)}.")
-    labels, batches = (_column(result, name) for name in (request.label_key, request.batch_key))
+    labels, batches = (column_of(result, name) for name in (request.label_key, request.batch_key))
     points, sentences = np.asarray(result.obsm[request.use_rep]), _left_out(labels, batches)
     on_progress(0.02, "Finding neighbours and clusters.")
     found = evaluate_embedding(points, labels=labels, batches=batches, seed=request.seed)
@@ -66,7 +64,14 @@ def evaluation(
     return table, sentences
 
 
-def _column(result: ad.AnnData, name: str | None) -> pd.Series | None:
+def column_of(result: ad.AnnData, name: str | None) -> pd.Series | None:
+    """A column of obs, None if none is asked for.
+
+    Raises
+    ------
+    DataError
+        If there is no such column.
+    """
     if not name:
         return None
     if name not in result.obs:
@@ -85,14 +90,11 @@ def _left_out(labels: pd.Series | None, batches: pd.Series | None) -> list[str]:
 
 
 def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    draft = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.draft.npz")
     try:
-        np.savez(draft, **arrays)  # type: ignore[arg-type]
-        os.replace(draft, path)
+        with replacing(path) as draft, draft.open("wb") as stream:
+            np.savez(stream, **arrays)  # type: ignore[arg-type]
     except OSError as error:
         raise RunError(f"Cannot write {path.parent.name}/{path.name}: {error.strerror or error}.") from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def comparison(
@@ -118,7 +120,7 @@ def comparison(
     config = run.config.data
     if unknown := [name for name in request.methods if not name.startswith(SLOT) and name not in PEERS]:
         raise DataError(f"There is no method called {unknown[0]!r}; there are {', '.join(PEERS)}, and obsm:SLOT.")
-    labels, batches = (_column(result, name) for name in (config.label_key, config.batch_key))
+    labels, batches = (column_of(result, name) for name in (config.label_key, config.batch_key))
     jobs = [
         (method, seed)
         for method in request.methods

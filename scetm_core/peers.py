@@ -135,10 +135,15 @@ def _scanorama(counts: ad.AnnData, seed: int, tell: Tell) -> np.ndarray:
         [data.X[rows] for rows in places], [genes] * len(places), seed=seed, verbose=False,
         dimred=min(100, min(data.shape) - 1),
     )  # fmt: skip
-    embedding = np.empty((data.n_obs, found[0].shape[1]), dtype=np.float32)
-    for rows, values in zip(places, found, strict=True):
-        embedding[rows] = values
-    return embedding
+    return _in_order(places, found)
+
+
+def _in_order(places: list[np.ndarray], pieces: list[np.ndarray]) -> np.ndarray:
+    """What was found batch by batch as one table, each piece in the rows of its cells."""
+    order = np.concatenate(places)
+    table = np.empty((len(order), pieces[0].shape[1]), dtype=np.float32)
+    table[order] = np.concatenate(pieces)
+    return table
 
 
 def _scvi(counts: ad.AnnData, seed: int, tell: Tell) -> np.ndarray:
@@ -196,11 +201,7 @@ def _liger(counts: ad.AnnData, seed: int, tell: Tell) -> np.ndarray:
     tell(0.1)
     pyliger.optimize_ALS(liger, k=20, rand_seed=seed + 1)  # 0 is refused
     pyliger.quantile_norm(liger, rand_seed=seed + 1)
-    factors = [np.asarray(found.obsm["H_norm"]) for found in liger.adata_list]
-    embedding = np.empty((counts.n_obs, factors[0].shape[1]), dtype=np.float32)
-    for rows, values in zip(places, factors, strict=True):
-        embedding[rows] = values
-    return embedding
+    return _in_order(places, [np.asarray(found.obsm["H_norm"]) for found in liger.adata_list])
 
 
 _GENES = f"{N_VARIABLE_GENES:,} highly variable genes chosen within batches"

@@ -10,9 +10,7 @@ import hashlib
 import json
 import logging
 import math
-import os
 import time
-import uuid
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +25,7 @@ from scetm_core import keys, metrics
 from scetm_core.choice import SCORES, summarise
 from scetm_core.config import RunConfig
 from scetm_core.errors import ConfigError, RunError, TrainingError
-from scetm_core.files import is_disk_full, scores_as_json, write_atomically
+from scetm_core.files import is_disk_full, replacing, scores_as_json, write_atomically
 from scetm_core.metrics.matching import score_stability, topic_stability
 
 if TYPE_CHECKING:
@@ -274,14 +272,10 @@ def _writing_to(folder: Path) -> Iterator[None]:
 
 def _write(training: _Training, path: Path) -> None:
     """Beta first, then the scores, whose file says that the training is complete."""
-    arrays, draft = path.with_name(f"{path.name}.npz"), path.with_name(f".{path.name}.{uuid.uuid4().hex}.draft.npz")
     genes = training.beta.index.to_numpy(dtype=str)
     with _writing_to(path.parent):
-        try:
-            np.savez(draft, beta=training.beta.to_numpy(), genes=genes, in_use=training.in_use)
-            os.replace(draft, arrays)
-        finally:
-            draft.unlink(missing_ok=True)
+        with replacing(path.with_name(f"{path.name}.npz")) as draft, draft.open("wb") as stream:
+            np.savez(stream, beta=training.beta.to_numpy(), genes=genes, in_use=training.in_use)
         write_atomically(path.with_name(f"{path.name}.json"), scores_as_json(training.scores))
 
 

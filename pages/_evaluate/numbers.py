@@ -12,11 +12,10 @@ from dash.development.base_component import Component
 from pages._shared import ids, studio
 from pages._shared.export import csv_button, csv_download
 from pages._shared.parts import card, figure_card, link_button
-from pages._shared.requests import request_field
+from pages._shared.requests import read_request, request_field
 from pages._shared.tables import offer_table, table_downloads
 from pages._shared.task_view import follow_task, stamp_of, task_view, tick_of
 from scetm_core import keys, tasks
-from scetm_core.errors import ConfigError
 from scetm_core.figures import plot_sweep, plot_topic_stability, stability_frame, sweep_frame
 from scetm_core.requests import SweepRequest
 from scetm_core.runs import Run
@@ -117,13 +116,10 @@ def start_sweep(n_clicks: int | None, numbers: str | None, n_seeds: Any, run_id:
     if not n_clicks:
         return no_update, no_update, no_update
     texts = tuple(text for text in (numbers or "").replace(";", ",").replace(",", " ").split())
-    if not isinstance(n_seeds, (int, float)):
-        return no_update, None, "Seeds is empty. Fill it in."
-    try:
-        request = SweepRequest.from_dict({"n_topics_tried": texts, "n_seeds": float(n_seeds)})
-    except ConfigError as error:
-        at_numbers = error.field == "n_topics_tried"
-        return no_update, str(error) if at_numbers else None, None if at_numbers else str(error)
+    fields = [{"name": "n_topics_tried"}, SEEDS]
+    request, errors = read_request(SweepRequest, fields, [texts, n_seeds], given={})
+    if request is None:
+        return no_update, errors[0], errors[1]
     tasks.ask(studio.open_run(run_id), keys.TRAININGS_TABLE, request)
     return False, None, None
 
