@@ -6,29 +6,30 @@ Exit status: 0 done, 1 error (one clear line on stderr), 2 wrong usage, 130 canc
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import logging
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scetm_core import keys
-from scetm_core.config import SECTIONS, DataConfig, RunConfig, run_config_from_flat
+from scetm_core.config import SECTIONS, DataConfig, RunConfig, TrainConfig, run_config_from_flat
 from scetm_core.errors import ConfigError, ScetmError
 from scetm_core.presets import PRESETS
+from scetm_core.progress_bars import StepBar, share_bar
 from scetm_core.requests import ComparisonRequest, DifferentialRequest, EnrichmentRequest, Request, SweepRequest
 from scetm_core.settings import SettingField, settings_of
+from scetm_core.transfer_settings import TransferConfig
 
 if TYPE_CHECKING:
     import anndata as ad
 
-    from scetm_core.jobfolder import Status
     from scetm_core.runs import Run
 
 CANCELLED = 130
+TRANSFER_TRAINING = ("max_steps", "minibatch_size", "learning_rate", "seed", "device")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -65,6 +66,17 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--label-key", help="column of obs; a run knows its own")
     evaluate.set_defaults(run=run_evaluate)
 
+    transfer = commands.add_parser("transfer", help="apply the model of a run to cells that it never saw")
+    transfer.add_argument("source_run", metavar="RUN_DIR", help="the run whose model is applied")
+    transfer.add_argument("--out", type=Path, required=True, help="folder of the new run")
+    _add_settings(transfer, {"data": DataConfig, "transfer": TransferConfig}, target="TARGET", without=("source_run",))
+    training = transfer.add_argument_group("training settings, where something is learnt from the target")
+    for entry in settings_of(TrainConfig):
+        if entry.name in TRANSFER_TRAINING:
+            _add_setting(training, entry, default="as suits what is learnt")
+    transfer.add_argument("--no-umap", dest="umap", action="store_false", help="give the cells no place on a map")
+    transfer.set_defaults(run=run_transfer)
+
     enrich = commands.add_parser("enrich", help="which gene sets does each topic of a run follow? (GSEA)")
     enrich.add_argument("target", type=Path, metavar="RUN_DIR")
     _add_request(enrich, EnrichmentRequest)
@@ -99,17 +111,19 @@ def _add_request(parser: argparse.ArgumentParser, request: type) -> None:
         _add_setting(group, entry)
 
 
-def _add_settings(parser: argparse.ArgumentParser, sections: dict[str, type]) -> None:
-    """Offer every setting of some configs as an option named after it; the input file is the one positional."""
-    parser.add_argument("path", metavar="DATA", help="the input file or folder")
+def _add_settings(
+    parser: argparse.ArgumentParser, sections: dict[str, type], *, target: str = "DATA", without: Sequence[str] = ()
+) -> None:
+    """Offer settings of some configs as options named after them; the input file is the one positional."""
+    parser.add_argument("path", metavar=target, help="the input file or folder")
     for section, config in sections.items():
         group = parser.add_argument_group(f"{section} settings")
         for entry in settings_of(config):
-            if entry.name != "path":
+            if entry.name not in ("path", *without):
                 _add_setting(group, entry)
 
 
-def _add_setting(group: argparse._ArgumentGroup, entry: SettingField) -> None:
+def _add_setting(group: argparse._ArgumentGroup, entry: SettingField, *, default: str = "") -> None:
     shown, flag = entry.setting, entry.name.replace("_", "-")
     text = f"{shown.help} {shown.range_in_words()}".replace("%", "%%").strip()
     if entry.type is bool and entry.default:
@@ -124,7 +138,7 @@ def _add_setting(group: argparse._ArgumentGroup, entry: SettingField) -> None:
     else:
         group.add_argument(
             f"--{flag}", dest=entry.name, type=entry.type, choices=shown.choices or None,
-            help=f"{text} (default: {entry.default})",
+            help=f"{text} (default: {default or entry.default})",
         )  # fmt: skip
 
 
@@ -175,9 +189,8 @@ def run_check(options: argparse.Namespace) -> int:
 
 
 def run_train(options: argparse.Namespace) -> int:
-    """Run the whole analysis in the foreground, with a progress bar on a terminal. Ctrl-C keeps what is done."""
+    """Run the whole analysis in the foreground."""
     from scetm_core.runs import Run
-    from scetm_core.worker import run_analysis
 
     preset = dict(PRESETS[options.preset].values) if options.preset else {}
     given = _given_settings(options, [RunConfig, *SECTIONS.values()])
@@ -189,6 +202,37 @@ def run_train(options: argparse.Namespace) -> int:
         run = _run_to_resume(options, {**preset, **given})
     else:
         run = Run.create(options.out, config)
+    return _run_in_foreground(run)
+
+
+def run_transfer(options: argparse.Namespace) -> int:
+    """Apply the model of a run to a target; print the scores, with the gene report among them."""
+    from scetm_core.runs import Run
+    from scetm_core.transfer import transfer_config
+
+    given = _given_settings(options, [DataConfig, TransferConfig])
+    for name in ("path", "aliases", "orthologs"):
+        if given.get(name) and (name == "path" or Path(given[name]).expanduser().is_file()):
+            given[name] = str(Path(given[name]).expanduser().resolve())
+    source, out = Path(given["source_run"]).expanduser().resolve(), options.out.expanduser().resolve()
+    given["source_run"] = source.name if source.parent == out.parent else str(source)
+    of_data = {entry.name for entry in settings_of(DataConfig)}
+    training = {name: getattr(options, name) for name in TRANSFER_TRAINING}
+    config = transfer_config(
+        Run(source),
+        data=DataConfig(**{name: value for name, value in given.items() if name in of_data}),
+        transfer=TransferConfig(**{name: value for name, value in given.items() if name not in of_data}),
+        name=options.out.name,
+        train={name: value for name, value in training.items() if value is not None},
+        umap=options.umap,
+    )
+    return _run_in_foreground(Run.create(options.out, config))
+
+
+def _run_in_foreground(run: Run) -> int:
+    """Take a run to its end with a progress bar on a terminal, and print its scores. Ctrl-C keeps what is done."""
+    from scetm_core.worker import run_analysis
+
     logging.basicConfig(level=logging.WARNING, format="%(message)s", filename=run.log_path)
     logging.getLogger("scetm").setLevel(logging.INFO)
 
@@ -197,10 +241,10 @@ def run_train(options: argparse.Namespace) -> int:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     signal.signal(signal.SIGINT, stop_at_next_step)
-    with _ProgressBar(run.config.train.max_steps) as bar:
+    with StepBar(run.config.train.max_steps) as bar:
         state = run_analysis(run, on_change=bar.show)
     if state == "done":
-        print(json.dumps(run.evaluation(), indent=2))
+        print(json.dumps({**run.evaluation(), **run.transfer_report()}, indent=2))
         return 0
     print(f"{'cancelled' if state == 'cancelled' else 'error'}: {run.status().message}", file=sys.stderr)
     return CANCELLED if state == "cancelled" else 1
@@ -220,26 +264,6 @@ def _run_to_resume(options: argparse.Namespace, given: dict[str, Any]) -> Run:
         )
     run.clear_cancel()
     return run
-
-
-class _ProgressBar:
-    """Steps done, pace and time left on stderr; nothing where that is no terminal."""
-
-    def __init__(self, max_steps: int) -> None:
-        from tqdm import tqdm
-
-        self.bar = tqdm(total=max_steps, unit="step", disable=None, file=sys.stderr)
-
-    def __enter__(self) -> _ProgressBar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.close()
-
-    def show(self, status: Status) -> None:
-        """Move to where the run stands."""
-        self.bar.set_description(status.stage)
-        self.bar.update(status.step - self.bar.n)
 
 
 def run_evaluate(options: argparse.Namespace) -> int:
@@ -300,7 +324,7 @@ def run_sweep(options: argparse.Namespace) -> int:
         numbers, n_seeds = [config.model.n_topics], max(2, options.n_seeds)
     seeds = range(config.train.seed, config.train.seed + n_seeds)
     data = load_dataset(config.data)
-    with _progress() as show:
+    with share_bar() as show:
         found = sweep(
             data, config, n_topics=numbers, seeds=seeds, folder=options.out / TRAINING_FOLDER, on_progress=show
         )
@@ -322,28 +346,13 @@ def _answer(target: Path, name: str, request: Request) -> int:
     from scetm_core.answers import answer
     from scetm_core.runs import Run, table_name
 
-    with _progress() as show:
+    with share_bar() as show:
         path = answer(Run(target), table_name(name), request, on_progress=show)
     table = pd.read_parquet(path)
     for sentence in table.attrs["sentences"]:
         print(sentence)
     print(f"{path}: {len(table):,} rows in {table.attrs['seconds']:g} s")
     return 0
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[[float, str], None]]:
-    """A bar of the share done on a terminal; nothing where that is no terminal."""
-    from tqdm import tqdm
-
-    bar_format = "{desc} {percentage:3.0f}%|{bar}| {remaining} left"
-    with tqdm(total=100, disable=None, file=sys.stderr, bar_format=bar_format) as bar:
-
-        def show(share: float, message: str) -> None:
-            bar.set_description_str(message)
-            bar.update(round(100 * share) - bar.n)
-
-        yield show
 
 
 def _load_scored(target: Path) -> tuple[ad.AnnData, Run | None]:

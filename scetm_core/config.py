@@ -2,7 +2,7 @@
 
 `DataConfig`, `ModelConfig` and `TrainConfig` together make a `RunConfig`. Each setting is declared once, with its
 label, meaning, unit and range; the checks, the command line and the Train form are all generated from that
-declaration. Configs are frozen, passed whole and stored whole (`to_json` / `from_json`).
+declaration. Configs are frozen, passed whole and stored whole (`to_json` / `from_json`). A transfer has a section more.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 from scetm_core.errors import ConfigError
 from scetm_core.settings import Config, setting, settings_of
+from scetm_core.transfer_settings import NOTHING, TransferConfig
 
 FORMAT_VERSION = 1
 
@@ -170,12 +171,7 @@ class ModelConfig(Config):
         group="Genes and topics",
     )
     modality_weight: float = setting(
-        1.0,
-        "Weight of the modality",
-        "Of the second modality's likelihood in the loss.",
-        ge=0,
-        le=1000,
-        group="Genes and topics",
+        1.0, "Weight of the modality", "Of its likelihood in the loss.", ge=0, le=1000, group="Genes and topics"
     )
     encoder_input: str = setting(
         "fraction",
@@ -384,6 +380,7 @@ class RunConfig(Config):
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
+    transfer: TransferConfig | None = None
     umap: bool = setting(
         True, "Compute UMAP", "Lay the cells out in two dimensions after training.", group="Checks and reports"
     )
@@ -394,6 +391,11 @@ class RunConfig(Config):
             raise ConfigError("Run name (name) must not be empty.", field="name")
         if len(self.name) > 120:
             raise ConfigError(f"Run name (name) must be at most 120 characters, got {len(self.name)}.", field="name")
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether anything is learnt: not in a zero-shot transfer."""
+        return self.transfer is None or self.transfer.fine_tune != NOTHING
 
 
 SECTIONS: dict[str, type] = {"data": DataConfig, "model": ModelConfig, "train": TrainConfig}

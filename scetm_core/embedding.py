@@ -17,7 +17,7 @@ import pandas as pd
 
 from scetm_core import keys
 from scetm_core.errors import DataError
-from scetm_core.metrics._neighbors import Neighbors, as_embedding, find_neighbors
+from scetm_core.metrics._neighbors import Neighbors, as_embedding, find_neighbors, nearest_in
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -28,6 +28,7 @@ RESOLUTIONS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64)
 FIXED_RESOLUTION = 0.16
 """The resolution settled beforehand, without a look at any labels, for the clusters and scores we report."""
 N_NEIGHBORS = 15
+MAX_PLACED_BY = 100_000  # cells of a map among which the nearest of new ones are looked for
 
 
 def embed(
@@ -222,6 +223,79 @@ def umap_layout(
         parallel=False,  # several threads would make it differ from run to run
     )
     return np.asarray(layout, dtype=np.float32)
+
+
+def place_in_layout(
+    reference: np.ndarray,
+    layout: np.ndarray,
+    points: np.ndarray,
+    *,
+    min_dist: float = 0.3,
+    spread: float = 1.0,
+    seed: int = 0,
+) -> np.ndarray:
+    """Give new cells a place on a map that is there already, which stays as it is.
+
+    Parameters
+    ----------
+    reference
+        (n_reference, n_dimensions), the cells of the map; of more than 100,000, a sample is looked at.
+    layout
+        (n_reference, 2), their places.
+    points
+        (n_cells, n_dimensions), the new cells, in the same dimensions.
+    min_dist, spread
+        Those of the map.
+    seed
+        Same seed, same places.
+
+    Returns
+    -------
+    (n_cells, 2) float32.
+
+    Notes
+    -----
+    As umap-learn's `transform`: each cell begins at the weighted mean of its 15 nearest reference cells, and is moved
+    while these hold still. That function would compile its own search of neighbours for half a minute first.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Tensorflow not installed", category=ImportWarning)
+        from umap.layouts import optimize_layout_euclidean
+        from umap.umap_ import find_ab_params, make_epochs_per_sample
+    known, new = as_embedding(reference), as_embedding(points)
+    places = np.ascontiguousarray(layout, dtype=np.float32)
+    rng = np.random.RandomState(seed)
+    if len(known) > MAX_PLACED_BY:
+        rows = np.sort(rng.choice(len(known), MAX_PLACED_BY, replace=False))
+        known, places = known[rows], places[rows]
+    near = nearest_in(known, new, N_NEIGHBORS)
+    k = near.indices.shape[1]
+    distances = near.distances.astype(np.float64)
+    width = np.maximum(_widths(distances, target=np.log2(max(k, 2))), 1e-3 * distances.mean())
+    weights = np.exp(-np.divide(distances, width, out=np.zeros_like(distances), where=width > 0))  # (n_cells, k)
+    shares = weights / weights.sum(axis=1, keepdims=True)
+    start = np.einsum("ck,ckd->cd", shares, places[near.indices]).astype(np.float32)
+    n_epochs = 100 if len(new) <= 10_000 else 30
+    kept = weights.ravel() >= weights.max() / n_epochs
+    a, b = find_ab_params(spread, min_dist)
+    moved = optimize_layout_euclidean(
+        start,
+        places.copy(),
+        np.repeat(np.arange(len(new)), k)[kept],
+        near.indices.ravel()[kept],
+        n_epochs,
+        len(places),
+        make_epochs_per_sample(weights.ravel()[kept], n_epochs),
+        a,
+        b,
+        rng.randint(-(2**31) + 1, 2**31 - 1, 3).astype(np.int64),
+        gamma=1.0,
+        initial_alpha=0.25,
+        negative_sample_rate=5,
+        parallel=False,
+        move_other=False,
+    )
+    return np.asarray(moved, dtype=np.float32)
 
 
 def _start(points: np.ndarray, *, seed: int) -> np.ndarray:

@@ -7,6 +7,7 @@ or a terminal can show it as it is::
     ├── DataError        the input file or its counts cannot be used
     ├── ConfigError      a setting is out of range, unknown or contradictory
     ├── TrainingError    training could not go on (non-finite loss, no memory)
+    ├── TransferError    a trained model cannot be given these cells
     └── RunError         a run folder is missing, busy, damaged or cannot be written
 
 Anything else that escapes is a defect of this package.
@@ -39,6 +40,10 @@ class ConfigError(ScetmError, ValueError):
 
 class TrainingError(ScetmError):
     """Training cannot go on."""
+
+
+class TransferError(ScetmError):
+    """A trained model cannot be given cells of another data set: no genes in common, or nothing to learn there."""
 
 
 class RunError(ScetmError):

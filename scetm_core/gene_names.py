@@ -16,9 +16,9 @@ Species = Literal["human", "mouse", "unknown"]
 Kind = Literal["symbols", "ensembl", "unknown"]
 
 SYMBOL = "symbol"  # var of a result: the symbols of genes that are named by ids
-EXACT, VERSION, CASE, ORTHOLOG = "exact", "version suffix", "letter case", "ortholog"
-WAYS = (EXACT, VERSION, CASE, ORTHOLOG)  # of one species, or where it is not known
-ACROSS_SPECIES = (ORTHOLOG, EXACT, VERSION, CASE)  # a like-named gene of the other species is second best
+ALIAS, EXACT, VERSION, CASE, ORTHOLOG = "alias", "exact", "version suffix", "letter case", "ortholog"
+WAYS = (ALIAS, EXACT, VERSION, CASE, ORTHOLOG)  # of one species, or where it is not known
+ACROSS_SPECIES = (ALIAS, ORTHOLOG, EXACT, VERSION, CASE)  # a like-named gene of the other species is second best
 
 _VERSIONED = re.compile(r"(ENS[A-Z]{0,6}[GT]\d{11})\.\d+")
 _MITOCHONDRIAL = re.compile(r"mt-", re.IGNORECASE)
@@ -59,6 +59,7 @@ def match_names(
     known: Sequence[str],
     *,
     orthologs: Mapping[str, str] | None = None,
+    aliases: Mapping[str, str] | None = None,
     ways: Sequence[str] = WAYS,
 ) -> Matching:
     """Find each wanted name among the known ones.
@@ -67,11 +68,13 @@ def match_names(
     ----------
     orthologs
         Names as in `wanted` -> names as in `known`, of another species. Letter case is ignored on both sides.
+    aliases
+        Names as in `wanted` -> names as in `known`, of the same genes; read like `orthologs`.
     ways
         Tried in this order for each name. Of known names that differ in case or version only, the first is taken.
     """
     wanted = list(dict.fromkeys(wanted))
-    finders = _finders(known, orthologs)
+    finders = _finders(known, orthologs or {}, aliases or {})
     places: dict[str, str] = {}
     found_by: dict[str, str] = {}
     left = wanted
@@ -87,23 +90,30 @@ def match_names(
     return Matching(places=places, ways=found_by, unmatched=left)
 
 
-def _finders(known: Sequence[str], orthologs: Mapping[str, str] | None) -> dict[str, Callable[[str], str | None]]:
+def _finders(
+    known: Sequence[str], orthologs: Mapping[str, str], aliases: Mapping[str, str]
+) -> dict[str, Callable[[str], str | None]]:
     exact = {name: name for name in known}
     by_stem, by_lower = dict[str, str](), dict[str, str]()
     for name in known:
         by_stem.setdefault(without_version(name), name)
         by_lower.setdefault(without_version(name).lower(), name)
-    pairs = {source.lower(): target for source, target in (orthologs or {}).items()}
 
-    def by_ortholog(name: str) -> str | None:
-        target = pairs.get(name.lower())
-        return None if target is None else exact.get(target, by_lower.get(target.lower()))
+    def by_pairs(pairs: Mapping[str, str]) -> Callable[[str], str | None]:
+        partners = {source.lower(): target for source, target in pairs.items()}
+
+        def find(name: str) -> str | None:
+            partner = partners.get(name.lower())
+            return None if partner is None else exact.get(partner, by_lower.get(partner.lower()))
+
+        return find
 
     return {
+        ALIAS: by_pairs(aliases),
         EXACT: exact.get,
         VERSION: lambda name: by_stem.get(without_version(name)),
         CASE: lambda name: by_lower.get(without_version(name).lower()),
-        ORTHOLOG: by_ortholog,
+        ORTHOLOG: by_pairs(orthologs),
     }
 
 

@@ -48,6 +48,8 @@ COMPARISON_FOLDER = "comparison"
 SWEEP_FOLDER = "choose_k"
 METHODS_TABLE = "methods"  # in comparison: the scores of all methods
 TRAININGS_TABLE = "trainings"  # in choose_k: the trainings of a sweep
+TRANSFER_FOLDER = "transfer"
+TRANSFER_FILE = "transfer/report.json"  # how the genes fit, and what was done
 TASKS_FOLDER = "tasks"
 REQUEST_FILE = "request.json"
 

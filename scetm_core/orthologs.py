@@ -1,4 +1,4 @@
-"""Which gene of one species is which of another? One-to-one pairs of human and mouse, or of the user's own table."""
+"""Which gene of one species is which of another? Pairs of human and mouse, or of the user's own table."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ _SPECIES_WORDS = {
     "human": re.compile(r"human|hsapiens|sapiens|hgnc|\bhs\b", re.IGNORECASE),
     "mouse": re.compile(r"mouse|mmusculus|musculus|mgi|\bmm\b", re.IGNORECASE),
 }
-_HEADER_WORDS = re.compile(r"gene|symbol|name|species|ortholog|source|target|from|^to$", re.IGNORECASE)
+_HEADER_WORDS = re.compile(r"gene|symbol|name|species|ortholog|source|target|model|alias|from|^to$", re.IGNORECASE)
 _BRING_YOUR_OWN = "Or give a table of your own (.csv or .tsv): two columns, a pair of genes each row."
 
 
-def load_orthologs(source: str, target: str, path: Path | str | None = None) -> dict[str, str]:
-    """One-to-one pairs of genes, from names of one species to those of the other.
+def load_orthologs(
+    source: str, target: str, path: Path | str | None = None, *, many_to_one: bool = False
+) -> dict[str, str]:
+    """Pairs of genes, from names of one species to those of the other.
 
     Parameters
     ----------
@@ -34,10 +36,14 @@ def load_orthologs(source: str, target: str, path: Path | str | None = None) -> 
     path
         A .csv or .tsv with two columns, in the order `source`, `target`, unless their names or the genes in them say
         which is which (``human_gene,mouse_gene``). None for the table that comes with the demo data, 16,597 pairs.
+    many_to_one
+        Keep genes of `source` that share a partner, e.g. mouse Ins1 and Ins2 with human INS; only in a table of one's
+        own, as the packaged one has no such pairs.
 
     Returns
     -------
-    Gene of `source` -> gene of `target`. Genes with more than one partner are left out, whichever side they are on.
+    Gene of `source` -> gene of `target`. Genes of `source` with more than one partner are left out, and without
+    `many_to_one` those of `target` as well.
 
     Raises
     ------
@@ -46,8 +52,7 @@ def load_orthologs(source: str, target: str, path: Path | str | None = None) -> 
     """
     if path is not None:
         file = Path(path).expanduser()
-        stamp = file.stat().st_mtime_ns if file.is_file() else 0
-        return dict(_of_file(file, stamp, (source, target)))
+        return dict(_of_file(file, _stamp(file), (source, target), many_to_one))
     if {source, target} != set(PACKAGED):
         raise DataError(
             f"There is no table of orthologs from {source} to {target}, only human and mouse. {_BRING_YOUR_OWN}"
@@ -71,20 +76,13 @@ def _packaged(source: str) -> dict[str, str]:
             f"The table of orthologs in {archive} cannot be read ({error}). Install that package again."
         ) from error
     human, mouse = table.columns
-    return _one_to_one(table, *((human, mouse) if source == "human" else (mouse, human)))
+    return _unambiguous(table, *((human, mouse) if source == "human" else (mouse, human)))
 
 
 @lru_cache(maxsize=8)
-def _of_file(path: Path, stamp: int, species: tuple[str, str]) -> dict[str, str]:
+def _of_file(path: Path, stamp: int, species: tuple[str, str], many_to_one: bool) -> dict[str, str]:
     """Pairs of a user's table; `stamp` makes a file that changed a new one."""
-    if not stamp:
-        raise DataError(f"There is no file at {path}. Check the path of the table of orthologs.")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        separator = max("\t,;", key=text.partition("\n")[0].count)
-        table = pd.read_csv(io.StringIO(text), sep=separator, header=None, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:  # text that is none, and pandas' errors, are ValueErrors
-        raise DataError(f"{path.name} cannot be read as a table of orthologs ({error}). {_BRING_YOUR_OWN}") from error
+    table = _read_table(path, stamp, what="orthologs")
     header = [str(name) for name in table.iloc[0]]
     named = [_column_of(header, wanted) for wanted in species]
     if None not in named and named[0] != named[1]:
@@ -98,8 +96,8 @@ def _of_file(path: Path, stamp: int, species: tuple[str, str]) -> dict[str, str]
             f"{path.name} does not say which columns hold the genes of {species[0]} and {species[1]}; found: {header}. "
             f"Name them so, or keep two columns: {species[0]}, {species[1]}."
         )
-    if not (pairs := _one_to_one(table, *columns)):
-        raise DataError(f"{path.name} holds no one-to-one pair of genes. {_BRING_YOUR_OWN}")
+    if not (pairs := _unambiguous(table, *columns, many_to_one=many_to_one)):
+        raise DataError(f"{path.name} holds no pair of genes that is clear. {_BRING_YOUR_OWN}")
     return pairs
 
 
@@ -116,8 +114,49 @@ def _in_order_of_species(table: pd.DataFrame, species: tuple[str, str]) -> list[
     return [1, 0] if written == species[::-1] else [0, 1]
 
 
-def _one_to_one(table: pd.DataFrame, source: object, target: object) -> dict[str, str]:
+def _unambiguous(table: pd.DataFrame, source: object, target: object, *, many_to_one: bool = False) -> dict[str, str]:
+    """Pairs of two columns whose genes have one partner; with `many_to_one`, those of `target` may have several."""
     pairs = table[[source, target]].apply(lambda column: column.str.strip()).drop_duplicates()
     pairs = pairs[(pairs[source] != "") & (pairs[target] != "")]
-    alone = ~pairs[source].duplicated(keep=False) & ~pairs[target].duplicated(keep=False)
-    return dict(zip(pairs.loc[alone, source], pairs.loc[alone, target], strict=True))
+    clear = ~pairs[source].duplicated(keep=False)
+    if not many_to_one:
+        clear &= ~pairs[target].duplicated(keep=False)
+    return dict(zip(pairs.loc[clear, source], pairs.loc[clear, target], strict=True))
+
+
+def read_pairs(path: Path) -> dict[str, str]:
+    """Pairs of names from a .csv or .tsv with two columns: name -> name, a first row that names the columns left out.
+
+    Raises
+    ------
+    DataError
+        If the table is not there, cannot be read, or gives one name two partners.
+    """
+    path = path.expanduser()
+    table = _read_table(path, _stamp(path), what="names")
+    if table.shape[1] != 2:
+        raise DataError(f"{path.name} has {table.shape[1]} columns. Keep two: name in the target, name in the model.")
+    if all(_HEADER_WORDS.search(name) for name in table.iloc[0]):
+        table = table[1:]
+    pairs = _unambiguous(table, 0, 1, many_to_one=True)
+    named = table[0].str.strip()
+    if lost := sorted(set(named[named != ""]) - set(pairs)):
+        raise DataError(f"{path.name} leaves open what {lost[:5]} are called: give each name one partner.")
+    return pairs
+
+
+def _stamp(file: Path) -> int:
+    """When a file was written; 0 if there is none."""
+    return file.stat().st_mtime_ns if file.is_file() else 0
+
+
+def _read_table(path: Path, stamp: int, *, what: str) -> pd.DataFrame:
+    """A text table as it is, the first row included; columns are numbered."""
+    if not stamp:
+        raise DataError(f"There is no file at {path}. Check the path of the table of {what}.")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        separator = max("\t,;", key=text.partition("\n")[0].count)
+        return pd.read_csv(io.StringIO(text), sep=separator, header=None, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:  # text that is none, and pandas' errors, are ValueErrors
+        raise DataError(f"{path.name} cannot be read as a table of {what} ({error}). {_BRING_YOUR_OWN}") from error

@@ -23,7 +23,14 @@ from typing import TYPE_CHECKING, Any
 from scetm_core import keys
 from scetm_core.config import FORMAT_VERSION, RunConfig
 from scetm_core.errors import ConfigError, RunError
-from scetm_core.files import describe_input, is_disk_full, library_versions, scores_as_json, write_atomically
+from scetm_core.files import (
+    describe_input,
+    is_disk_full,
+    library_versions,
+    replacing,
+    scores_as_json,
+    write_atomically,
+)
 from scetm_core.jobfolder import JobFolder, Status, new_status
 
 if TYPE_CHECKING:
@@ -74,6 +81,7 @@ class Run(JobFolder):
             "versions": library_versions(),
             "created_at": time.time(),
         }
+        n_steps = config.train.max_steps if config.is_trained else 0
         draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.draft")
         try:
             if path.exists() and (not path.is_dir() or any(path.iterdir())):
@@ -81,7 +89,7 @@ class Run(JobFolder):
             path.parent.mkdir(parents=True, exist_ok=True)
             draft.mkdir()
             write_atomically(draft / keys.CONFIG_FILE, json.dumps(record, indent=2))
-            new_status(draft, Status(queued_at=time.time(), max_steps=config.train.max_steps))
+            new_status(draft, Status(queued_at=time.time(), max_steps=n_steps))
             os.replace(draft, path)
         except OSError as error:
             raise RunError(
@@ -128,6 +136,23 @@ class Run(JobFolder):
     def created_at(self) -> float:
         """Seconds since 1970."""
         return typing.cast("float", self._record()["created_at"])
+
+    @property
+    def source(self) -> Run:
+        """The run whose model a transfer applies.
+
+        Raises
+        ------
+        RunError
+            If this is no transfer, or that run is gone.
+        """
+        transfer = self.config.transfer
+        if transfer is None:
+            raise RunError(f"Run {self.id} is no transfer: it was trained on its own data.")
+        path = self.path.parent / transfer.source_run  # a path stays one
+        if not (path / keys.CONFIG_FILE).is_file():
+            raise RunError(f"The source run {transfer.source_run} is gone. Put its folder back, or transfer anew.")
+        return Run(path)
 
     # ---- curves and log ----------------------------------------------------------------------------------------
 
@@ -220,15 +245,12 @@ class Run(JobFolder):
         RunError
             If it cannot be written; an earlier result stays.
         """
-        draft = self.result_path.with_suffix(".draft")
         try:
-            result.write_h5ad(draft)
-            os.replace(draft, self.result_path)
+            with replacing(self.result_path) as draft:
+                result.write_h5ad(draft)
         except OSError as error:
             reason = "the disk is full. Free some space, then resume" if is_disk_full(error) else str(error)
             raise RunError(f"Cannot write the result of run {self.id}: {reason}.") from error
-        finally:
-            draft.unlink(missing_ok=True)
 
     def load_result(self) -> ad.AnnData:
         """Read `result.h5ad`.
@@ -259,11 +281,30 @@ class Run(JobFolder):
         RunError
             If `evaluation.json` is damaged.
         """
-        file = self._file(keys.EVALUATION_FILE)
+        return self._json(keys.EVALUATION_FILE)
+
+    def _json(self, name: str) -> dict[str, Any]:
+        """A JSON object in a file of the run; empty if there is no such file."""
+        file = self._file(name)
         try:
             return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
-        except (OSError, ValueError) as error:
-            raise RunError(f"{keys.EVALUATION_FILE} of run {self.id} cannot be read ({error}).") from error
+        except (OSError, ValueError, TypeError) as error:
+            raise RunError(f"{name} of run {self.id} cannot be read ({error}).") from error
+
+    def write_transfer(self, report: Mapping[str, Any]) -> None:
+        """Record how a transfer went: `genes`, the gene report, and `sentences` about what was done."""
+        self._file(keys.TRANSFER_FOLDER).mkdir(exist_ok=True)
+        write_atomically(self._file(keys.TRANSFER_FILE), json.dumps(report, indent=2))
+
+    def transfer_report(self) -> dict[str, Any]:
+        """What `write_transfer` recorded; empty before that.
+
+        Raises
+        ------
+        RunError
+            If it is damaged.
+        """
+        return self._json(keys.TRANSFER_FILE)
 
     # ---- what was worked out afterwards: safe to delete, but for the names ------------------------------------
 
@@ -275,12 +316,7 @@ class Run(JobFolder):
         RunError
             If `topic_names.json` is damaged.
         """
-        file = self._file(keys.TOPIC_NAMES_FILE)
-        try:
-            names = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-            return {str(topic): str(name) for topic, name in names.items()}
-        except (OSError, ValueError, AttributeError) as error:
-            raise RunError(f"{keys.TOPIC_NAMES_FILE} of run {self.id} cannot be read ({error}).") from error
+        return {str(topic): str(name) for topic, name in self._json(keys.TOPIC_NAMES_FILE).items()}
 
     def write_topic_names(self, names: Mapping[str, str]) -> None:
         """Replace the names of topics; empty ones are left out."""

@@ -87,9 +87,9 @@ class Config:
             raise ConfigError(f"{cls.__name__} does not know {unknown}; known settings: {sorted(known)}.")
         hints = typing.get_type_hints(cls)
         nested = {
-            name: hints[name].from_dict(value)
+            name: config.from_dict(value)
             for name, value in values.items()
-            if isinstance(hints[name], type) and issubclass(hints[name], Config)
+            if (config := _config_in(hints[name], value)) is not None
         }
         plain: dict[str, Any] = {}
         for entry in settings_of(cls):
@@ -147,6 +147,14 @@ def settings_of(config: type) -> list[SettingField]:
             )
         )
     return found
+
+
+def _config_in(hint: Any, value: Any) -> type[Config] | None:
+    """The config class to read a value with; None for a plain value, and where None may stand for a config and does."""
+    arms = typing.get_args(hint) or (hint,)
+    if value is None and type(None) in arms:
+        return None
+    return next((arm for arm in arms if isinstance(arm, type) and issubclass(arm, Config)), None)
 
 
 def _check_value(entry: SettingField, value: Any) -> None:

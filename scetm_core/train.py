@@ -25,6 +25,7 @@ def fit(
     batch_key: str | None = None,
     checkpoints: Path | None = None,
     resume: bool = False,
+    start: bool = True,
 ) -> Generator[Record, None, None]:
     """Train `model` in place, yielding a `Record` every `config.report_every` steps and at the end.
 
@@ -43,6 +44,9 @@ def fit(
         Folder for checkpoints; none are written without it.
     resume
         Go on from the newest readable checkpoint there, if any.
+    start
+        Begin as the model's settings say, from the data or from N(0, 1). False: from the weights as they are, which
+        then must not need a reference (`anchor_weight` and `mmd_weight` 0).
 
     Raises
     ------
@@ -55,10 +59,10 @@ def fit(
     found = None
     if resume and checkpoints is not None:
         found = read_checkpoint(checkpoints, names=model.description()["names"], device=model.device)
-    if found is None:
-        trainer.initialise()
-    else:
+    if found is not None:
         trainer.restore(found)
+    elif start:
+        trainer.initialise()
     saved = trainer.step
     try:
         while not trainer.finished:

@@ -22,22 +22,26 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
     "errors": set(),
     "keys": set(),
     "settings": BASE,
-    "config": BASE | {"settings"},
+    "config": BASE | {"settings", "transfer_settings"},
+    "transfer_settings": BASE | {"settings"},
     "presets": set(),
     "gene_names": BASE | {"data"},
     "orthologs": BASE | {"data", "gene_names"},
     "marker_tables": BASE,
+    "gene_alignment": BASE | {"gene_names", "orthologs"},
     "genesets": BASE | {"files", "gene_names", "marker_tables", "orthologs"},
     "markers": BASE | {"genesets"},
     "libraries": BASE | {"files"},
     "data": BASE | {"config", "data"},
-    "model": BASE | {"config", "model"},
+    "model": BASE | {"config", "model", "transfer_settings"},
     "build": BASE | {"config", "data", "gene_names", "genesets", "model"},
     "checkpoints": BASE | {"model"},
     "trainer": BASE | {"checkpoints", "config", "metrics", "model"},
     "train": BASE | {"checkpoints", "config", "model", "trainer"},
     "infer": BASE | {"config", "gene_names", "model", "trainer"},
     "metrics": BASE | {"metrics"},
+    "label_transfer": BASE | {"metrics"},
+    "novelty": BASE | {"metrics", "model"},
     "judgement": BASE | {"metrics"},
     "embedding": BASE | {"metrics"},
     "joint_map": BASE | {"embedding", "figures", "metrics"},
@@ -84,13 +88,14 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
     },
     "jobfolder": BASE | {"files"},
     "runs": BASE | {"config", "files", "jobfolder"},
+    "transfer": BASE | {"config", "data", "gene_alignment", "gene_names", "runs", "transfer_settings"},
     "jobs": BASE | {"config", "jobfolder", "runs"},
     "reporter": BASE | {"files", "jobfolder", "jobs"},
     "requests": BASE | {"settings"},
     "tasks": BASE | {"files", "jobfolder", "jobs", "requests", "runs"},
 }
-ABOVE = {"runs", "jobs", "tasks", "reporter", "answers", "worker", "__main__", "figures"}
-TOP = {"answers", "worker", "__main__"}
+ABOVE = {"runs", "jobs", "tasks", "reporter", "answers", "analysis", "worker", "__main__", "figures"}
+TOP = {"answers", "analysis", "transfer_analysis", "worker", "__main__"}
 
 
 def part_of(path: Path) -> str:
@@ -176,6 +181,10 @@ def test_pages_leave_models_to_the_worker(path: Path) -> None:
         "train",
         "trainer",
         "answers",
+        "analysis",
+        "transfer_analysis",
+        "label_transfer",
+        "novelty",
         "worker",
     }
 

@@ -253,9 +253,9 @@ def test_scores_that_are_not_numbers_are_null_in_the_json(
 def test_interrupted_training_ends_with_status_130_and_resumes(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, planted_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from scetm_core import worker
+    from scetm_core import analysis
 
-    monkeypatch.setattr(worker, "_embed_and_score", lambda run, report, result, seconds: run.write_result(result))
+    monkeypatch.setattr(analysis, "embed_and_score", lambda run, report, result, seconds: run.write_result(result))
     original = Run.append_metrics
 
     def interrupt(run: Run, records: object) -> None:

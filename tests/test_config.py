@@ -120,7 +120,9 @@ def test_labels_and_flat_names_are_unique() -> None:
 def test_every_field_is_a_setting_or_a_section() -> None:
     for cls in ALL.values():
         fields = {field.name for field in dataclasses.fields(cls)}
-        assert fields == {entry.name for entry in settings_of(cls)} | (set(SECTIONS) if cls is RunConfig else set())
+        assert fields == {entry.name for entry in settings_of(cls)} | (
+            {*SECTIONS, "transfer"} if cls is RunConfig else set()
+        )
 
 
 def test_flat_values_find_their_section() -> None:
@@ -193,5 +195,5 @@ def test_ranges_are_said_in_words() -> None:
 
 def test_json_is_plain_and_nested() -> None:
     values = json.loads(RunConfig().to_json())
-    assert set(values) == {"name", "data", "model", "train", "umap"}
+    assert set(values) == {"name", "data", "model", "train", "transfer", "umap"}
     assert values["model"]["n_topics"] == 50

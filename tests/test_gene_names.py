@@ -174,7 +174,7 @@ def test_a_table_that_changed_is_read_again(tmp_path: Path) -> None:
         pytest.param(b"a,b,c\n1,2,3\n", r"does not say which columns.*\['a', 'b', 'c'\]", id="three columns"),
         pytest.param(b"", "cannot be read as a table of orthologs", id="empty"),
         pytest.param(b"\xff\xfe\x00", "cannot be read as a table of orthologs", id="binary"),
-        pytest.param(b"A,B\nA,C\n", "holds no one-to-one pair", id="no pair"),
+        pytest.param(b"A,B\nA,C\n", "holds no pair of genes that is clear", id="no pair"),
     ],
 )
 def test_broken_tables_are_told_in_words(tmp_path: Path, content: bytes, words: str) -> None:

@@ -28,9 +28,9 @@ def disk_full(*_: object, **__: object) -> None:
 @pytest.fixture
 def unscored(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs that end with the result, without neighbours and scores: those have tests of their own."""
-    from scetm_core import worker
+    from scetm_core import analysis
 
-    monkeypatch.setattr(worker, "_embed_and_score", lambda run, report, result, seconds: run.write_result(result))
+    monkeypatch.setattr(analysis, "embed_and_score", lambda run, report, result, seconds: run.write_result(result))
 
 
 @pytest.mark.slow
@@ -202,7 +202,7 @@ def test_whatever_goes_wrong_is_told_in_words(
         raise error
 
     run = make_run()
-    monkeypatch.setattr("scetm_core.data.load_dataset", fail)
+    monkeypatch.setattr("scetm_core.analysis.load_dataset", fail)
     with caplog.at_level(logging.INFO, logger="scetm"):
         assert run_analysis(run) == "failed"
     assert words in run.status().message
@@ -262,7 +262,7 @@ def test_genes_that_changed_since_the_run_began_are_refused(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, planted: ad.AnnData
 ) -> None:
     run = make_run()
-    monkeypatch.setattr("scetm_core.data.load_dataset", lambda _: planted)
+    monkeypatch.setattr("scetm_core.analysis.load_dataset", lambda _: planted)
     run.write_vocab({"genes": [*planted.var_names[::-1]], "batches": ["b0", "b1"]})
     assert run_analysis(run) == "failed"
     assert "genes" in run.status().message

@@ -3,7 +3,7 @@
 Importing this module is cheap: scikit-learn and scipy are loaded by the functions that need them.
 """
 
-from scetm_core.metrics._neighbors import Neighbors, find_neighbors, nearest_neighbors
+from scetm_core.metrics._neighbors import Neighbors, find_neighbors, nearest_in, nearest_neighbors
 from scetm_core.metrics.ari import score_ari
 from scetm_core.metrics.asw import (
     score_asw,
@@ -29,6 +29,7 @@ __all__ = [
     "evaluate",
     "find_neighbors",
     "inverse_simpson",
+    "nearest_in",
     "nearest_neighbors",
     "neighbour_stability",
     "score_ari",

@@ -53,6 +53,35 @@ def find_neighbors(embedding: np.ndarray, n_neighbors: int, *, seed: int = 0) ->
     )
 
 
+def nearest_in(reference: np.ndarray, points: np.ndarray, n_neighbors: int) -> Neighbors:
+    """The cells of a reference that lie nearest to some other cells, by rising euclidean distance; every pair compared.
+
+    Parameters
+    ----------
+    reference
+        (n_reference, n_dimensions)
+    points
+        (n_points, n_dimensions)
+    n_neighbors
+        Capped at the number of reference cells.
+
+    Returns
+    -------
+    `indices`, rows of the reference, and `distances`, both (n_points, n_neighbors).
+
+    Raises
+    ------
+    DataError
+        If either is not a table of finite numbers.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    known, new = as_embedding(reference), as_embedding(points)
+    search = NearestNeighbors(n_neighbors=min(n_neighbors, len(known)), algorithm="brute").fit(known)
+    distances, indices = search.kneighbors(new)
+    return Neighbors(indices, distances.astype(np.float32))
+
+
 def nearest_neighbors(embedding: np.ndarray, n_neighbors: int, *, seed: int = 0) -> np.ndarray:
     """Row numbers of the nearest cells, (n_cells, k), the cell itself first; see `find_neighbors`."""
     return find_neighbors(embedding, n_neighbors, seed=seed).indices

@@ -186,6 +186,31 @@ class GeneEmbedding(nn.Module):
         """Number of dimensions that are given; they come first."""
         return self.n_emb - (0 if self.learnt is None else self.learnt.shape[1])
 
+    def given(self, names: Sequence[str], *, n_new: int = 0) -> GivenRho | None:
+        """What is given, as another model can be made with it; None if nothing is.
+
+        Parameters
+        ----------
+        names
+            Of the given dimensions.
+        n_new
+            Further genes, which come last: in no set, and without an embedding in a table.
+        """
+        first = self.parts[0]
+        if isinstance(first, _GeneSets):
+            return GivenRho(names=list(names), membership=first.sparse(n_new))
+        if isinstance(first, _Table):
+            table = first.table.detach().cpu().numpy().copy()
+            table[first.missing.cpu().numpy()] = np.nan
+            new = np.full((n_new, table.shape[1]), np.nan, dtype=table.dtype)
+            return GivenRho(names=list(names), table=np.vstack([table, new]))
+        return None
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether all of rho is gene sets, so that nothing of it can be learnt."""
+        return all(isinstance(part, _GeneSets) for part in self.parts)
+
     def forward(self, alpha: Tensor) -> Tensor:
         """Beta (n_topics, n_genes) of alpha (n_topics, n_emb)."""
         slices = torch.split(alpha, self.sizes, dim=1)
@@ -258,6 +283,12 @@ class _GeneSets(_Part):
             ("starts_of_sets", transposed.indptr), ("genes", transposed.indices),
         ):  # fmt: skip
             self.register_buffer(name, torch.from_numpy(array.astype(np.int32)))
+
+    def sparse(self, n_new: int) -> sp.csr_matrix:
+        """Membership (n_genes + n_new, n_sets); the new genes are in no set."""
+        starts, sets = self.starts.cpu().numpy(), self.sets.cpu().numpy()
+        starts = np.concatenate([starts, np.full(n_new, starts[-1])])
+        return sp.csr_matrix((np.ones(len(sets), np.float32), sets, starts), (self.n_genes + n_new, self.n_emb))
 
     def _moments(self) -> tuple[Tensor, Tensor]:
         """Mean and spread of each gene over the sets, (n_genes,); spread 1 for a gene that is constant."""

@@ -26,7 +26,7 @@ from scetm_core.errors import ConfigError, RunError
 from scetm_core.model.cells import Minibatch
 from scetm_core.model.intercepts import Intercepts
 from scetm_core.model.likelihood import softmax_nll, softmax_nll_per_cell
-from scetm_core.model.mixture import mixture_nll, mixture_nll_per_cell
+from scetm_core.model.mixture import SMALLEST, mixture_nll, mixture_nll_per_cell
 from scetm_core.model.rho import GeneEmbedding, GivenRho
 from scetm_core.model.sparse import SparseRows, sparse_linear
 from scetm_core.model.storage import read_tensors, write_tensors
@@ -65,6 +65,9 @@ class ScETM(nn.Module):
         Names of the second modality's features, in column order.
     rho
         What is known of rho beforehand, if anything.
+    n_known_genes
+        The encoder knows the first so many genes only, and sees shares of their counts; None for all. Further genes
+        are those that a model was given after its training.
     seed
         Seed of the parameters' start.
     """
@@ -79,12 +82,15 @@ class ScETM(nn.Module):
         numbers: Mapping[str, tuple[float, float]] | None = None,
         features: Sequence[str] = (),
         rho: GivenRho | None = None,
+        n_known_genes: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.config, self.genes, self.batches, self.features = config, list(genes), list(batches), list(features)
         self.factors = {column: list(names) for column, names in (factors or {}).items()}
         self.numbers = {column: (float(mean), float(spread)) for column, (mean, spread) in (numbers or {}).items()}
+        self.n_known_genes = len(self.genes) if n_known_genes is None else n_known_genes
+        self.encoder_is_fixed = False  # then training leaves its batch norm alone and drops nothing
         self.rho_names = None if rho is None else rho.names
         self._rho_description = None if rho is None else rho.description()
         generator = torch.Generator().manual_seed(seed)
@@ -108,7 +114,7 @@ class ScETM(nn.Module):
 
         n_genes, n_hidden, n_topics = len(self.genes), config.n_hidden, config.n_topics
         has_choice = config.encoder_input == "hvg"
-        self.variable_genes = VariableGenes(n_genes, config.n_variable_genes) if has_choice else None
+        self.variable_genes = VariableGenes(self.n_known_genes, config.n_variable_genes) if has_choice else None
         n_inputs = n_genes if self.variable_genes is None else len(self.variable_genes.genes)
         self.input_weight = uniform(n_inputs, n_inputs, n_hidden)
         self.input_bias = uniform(n_inputs, n_hidden)
@@ -156,13 +162,16 @@ class ScETM(nn.Module):
 
     def activations(self, minibatch: Minibatch) -> Tensor:
         """Output of the encoder's first layer, before the batch norm: (n_cells, n_hidden)."""
+        seen = minibatch.seen
+        if self.n_known_genes < len(self.genes):
+            seen = _weighted(seen, 1 / _sums(minibatch.cells, n_columns=self.n_known_genes))
         if self.variable_genes is None:
-            hidden = sparse_linear(minibatch.seen, self.input_weight)
+            hidden = sparse_linear(seen, self.input_weight)
             if self.config.encoder_input == "counts":
                 hidden = minibatch.total[:, None] * hidden  # counts are shares times the cell's total
             hidden = hidden + self.input_bias
         else:
-            hidden = torch.addmm(self.input_bias, self.variable_genes(minibatch.seen), self.input_weight)
+            hidden = torch.addmm(self.input_bias, self.variable_genes(seen), self.input_weight)
         if self.feature_input is not None and minibatch.features is not None:
             has_any = minibatch.features.matrix.crow_indices().diff() > 0  # cells without follow the genes alone
             hidden = hidden + (self.feature_input(minibatch.features) * has_any[:, None]) @ self.feature_weight
@@ -171,6 +180,13 @@ class ScETM(nn.Module):
             rows = self.batch_input[minibatch.batch.clamp(min=0)]
             hidden = hidden + torch.where(is_known[:, None], rows, self.batch_input.mean(dim=0))
         return hidden.relu()
+
+    def train(self, mode: bool = True) -> ScETM:
+        """Training mode, or evaluation mode; the batch norm of a fixed encoder stays in the latter."""
+        super().train(mode)
+        if self.encoder_is_fixed:
+            self.norm.eval()
+        return self
 
     def encode(self, minibatch: Minibatch, *, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Parameters of q(delta) for each cell.
@@ -187,7 +203,7 @@ class ScETM(nn.Module):
         mu and log sigma, each (n_cells, n_topics).
         """
         hidden = self.norm(self.activations(minibatch))  # (n_cells, n_hidden)
-        if self.training and self.config.dropout > 0:
+        if self.training and self.config.dropout > 0 and not self.encoder_is_fixed:
             keep = torch.empty_like(hidden).bernoulli_(1 - self.config.dropout, generator=generator)
             hidden = hidden * keep / (1 - self.config.dropout)
         mu, log_sigma = torch.addmm(self.head_bias, hidden, self.head_weight).chunk(2, dim=-1)
@@ -242,6 +258,17 @@ class ScETM(nn.Module):
         return softmax_nll(weights_, loadings_, targets, low_precision=low_precision)
 
     @torch.no_grad()
+    def expected_fractions(self, minibatch: Minibatch) -> Tensor:
+        """Share of each gene in the reads of each cell, at delta = mu: (n_cells, n_genes), rows sum to 1."""
+        theta = self.encode(minibatch)[0].softmax(dim=-1)  # (n_cells, n_topics)
+        beta = self.beta
+        weights, loadings = _joined(self.intercepts.weights(minibatch), self.intercepts.loadings(), theta, beta)
+        if self.config.normalise_beta:
+            topics = (theta @ beta.softmax(dim=-1)).clamp(min=SMALLEST)
+            return (topics.log() + weights @ loadings).softmax(dim=-1)
+        return (theta @ beta + weights @ loadings).softmax(dim=-1)
+
+    @torch.no_grad()
     def nll_per_cell(self, minibatch: Minibatch, *, mean_mixture: bool = False) -> Tensor:
         """Reconstruction term of each cell (n_cells,), nats per read, at delta = mu.
 
@@ -273,6 +300,7 @@ class ScETM(nn.Module):
             "numbers": {column: list(scale) for column, scale in self.numbers.items()},
             "features": self.features,
             "rho": self._rho_description,
+            **({"n_known_genes": self.n_known_genes} if self.n_known_genes < len(self.genes) else {}),
         }
 
     def description(self) -> dict[str, str]:
@@ -298,6 +326,17 @@ class ScETM(nn.Module):
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise RunError(f"The model {path} cannot be loaded ({error}). Train it again or resume its run.") from error
         return model.to(device).eval()
+
+
+def _sums(rows: SparseRows, *, n_columns: int) -> Tensor:
+    """Sum of each row over its first columns, (n_cells,); 1 where there is nothing to sum."""
+    matrix = rows.matrix
+    values = torch.where(matrix.col_indices() < n_columns, matrix.values(), 0.0)
+    row = torch.repeat_interleave(
+        torch.arange(rows.n_cells, device=rows.device), matrix.crow_indices().diff(), output_size=len(values)
+    )
+    sums = values.new_zeros(rows.n_cells).index_add_(0, row, values)
+    return torch.where(sums > 0, sums, 1.0)
 
 
 def _weighted(rows: SparseRows, weights: Tensor) -> SparseRows:
