@@ -9,8 +9,9 @@ cells it was placed beside, in two ways:
   from their neighbours, gene by gene, is the data set's doing and taken off beforehand.
 
 The same is worked out for the source's held-out cells, over the genes that the target has. The share of these that
-score as high is the p-value, and of both p-values twice the smaller counts (Bonferroni). So of cells like the source's
-at most the stated share is flagged. Of another technology or species more will be: compare its groups of cells.
+score as high is the p-value. Both are put together by a weighted Bonferroni rule, four fifths of the stated rate for
+expression, which tells more, and one fifth for reconstruction: of cells like the source's at most that rate is flagged.
+Of another technology or species more will be: compare its groups of cells.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ MAX_HELD_OUT = 5_000
 N_SHIFT = 20_000  # cells of the target that its common differences are taken from
 N_GENES = 3000  # most variable ones, where the encoder looks at all
 CHUNK = 1024  # cells by looked-at genes in memory at once
+RATE_OF_NLL = 0.2  # share of the false-positive rate that is left to reconstruction
 SPREAD_FLOOR = 0.3  # of the spread of all reference cells, added to that of a cell's neighbours
 
 NOVELTY, P_NLL, P_EXPRESSION, NOVEL = "novelty_p", "novelty_p_nll", "novelty_p_expression", "unlike_source"
@@ -136,7 +138,7 @@ class NoveltyTest:
         self.depths = float(reference.depth.min()), float(reference.depth.max())
         self.by_depth = np.linalg.lstsq(self._terms(reference.depth), raw, rcond=None)[0]
         self.residual = raw - self._terms(reference.depth) @ self.by_depth  # (n_reference,)
-        enough = 2 / false_positive_rate
+        enough = 1 / ((1 - RATE_OF_NLL) * false_positive_rate)  # fewer could flag no cell by its expression
         self.has_held_out = held_out is not None and len(held_out.nll) >= enough
         if held_out is None or not self.has_held_out:
             self.usual = self._scores(reference, near, raw)
@@ -186,7 +188,7 @@ class NoveltyTest:
         parts = [
             _p_value(usual, found) for usual, found in zip(self.usual, self.scores(cells, shift=shift), strict=True)
         ]
-        both = np.minimum(1.0, 2 * np.minimum(*parts))
+        both = np.minimum(1.0, np.minimum(parts[0] / RATE_OF_NLL, parts[1] / (1 - RATE_OF_NLL)))
         return pd.DataFrame({NOVELTY: both, P_NLL: parts[0], P_EXPRESSION: parts[1], NOVEL: both <= self.rate})
 
     def _averaging(self, near: np.ndarray) -> sp.csr_matrix:

@@ -246,7 +246,7 @@ def align_dataset(
         rows = np.flatnonzero(~alignment.used)
         membership = sp.csr_matrix(sp.hstack([membership, sp.identity(len(alignment.used), format="csr")[:, rows]]))
         table = pd.concat([table, _new_rows(table, [str(name) for name in data.var_names[rows]])])
-    aligned, left, per_gene = _in_columns(data, membership, table)
+    aligned, left, per_gene = _in_columns(data, membership, table, n_known=alignment.membership.shape[1])
     n_lost = len(data.obs) - len(left)
     said = [f"{count(n_lost, 'cell')} without counts in the model's genes left out."] if n_lost else []
     return aligned, _covered(alignment, per_gene, None), said
@@ -273,10 +273,12 @@ def restrict_dataset(data: Any, genes: np.ndarray) -> tuple[AlignedData, np.ndar
     return aligned, left
 
 
-def _in_columns(data: Any, membership: sp.csr_matrix, var: pd.DataFrame) -> tuple[AlignedData, np.ndarray, np.ndarray]:
-    """Data in new columns, the rows that have counts there, and the sums of the old columns."""
-    counts, totals, per_gene = _look_through(data.X, membership)
-    left = np.flatnonzero(totals > 0)
+def _in_columns(
+    data: Any, membership: sp.csr_matrix, var: pd.DataFrame, *, n_known: int | None = None
+) -> tuple[AlignedData, np.ndarray, np.ndarray]:
+    """Data in new columns, the rows that have counts in the first `n_known` of them, and sums of the old columns."""
+    counts, totals, of_known, per_gene = _look_through(data.X, membership, n_known or membership.shape[1])
+    left = np.flatnonzero(of_known > 0)
     if len(left) < 2:
         raise TransferError("No cell of the target has counts in the genes that the model knows. Look at its genes.")
     aligned = AlignedData(
@@ -297,19 +299,27 @@ def _new_rows(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     return new if SYMBOL not in table else new.assign(**{SYMBOL: ""})
 
 
-def _look_through(counts: Any, membership: sp.csr_matrix) -> tuple[sp.csr_matrix | None, np.ndarray, np.ndarray]:
-    """Counts in the new columns if they are in memory, total counts there (n_cells,), and sums of the old columns."""
+def _look_through(
+    counts: Any, membership: sp.csr_matrix, n_known: int
+) -> tuple[sp.csr_matrix | None, np.ndarray, np.ndarray, np.ndarray]:
+    """Counts in the new columns if they are in memory, and sums over them.
+
+    These are the total counts of each cell in the new columns and in the first `n_known` of them, (n_cells,) each, and
+    the sum of each old column.
+    """
     if sp.issparse(counts) or isinstance(counts, np.ndarray):
         whole: sp.csr_matrix = sp.csr_matrix(counts)  # type: ignore[arg-type]
         aligned = _times(whole, membership)
-        return aligned, _row_sums(aligned), np.asarray(whole.sum(axis=0, dtype=np.float64)).ravel()
-    totals, per_gene = np.zeros(counts.shape[0]), np.zeros(counts.shape[1])
+        of_known = _row_sums(aligned[:, :n_known])
+        return aligned, _row_sums(aligned), of_known, np.asarray(whole.sum(axis=0, dtype=np.float64)).ravel()
+    totals, of_known, per_gene = np.zeros(counts.shape[0]), np.zeros(counts.shape[0]), np.zeros(counts.shape[1])
     for first in range(0, counts.shape[0], CHUNK_CELLS):
         rows = np.arange(first, min(first + CHUNK_CELLS, counts.shape[0]))
         piece = counts[rows]
-        totals[rows] = _row_sums(_times(piece, membership))
+        aligned = _times(piece, membership)
+        totals[rows], of_known[rows] = _row_sums(aligned), _row_sums(aligned[:, :n_known])
         per_gene += np.asarray(piece.sum(axis=0, dtype=np.float64)).ravel()
-    return None, totals, per_gene
+    return None, totals, of_known, per_gene
 
 
 def _times(counts: sp.csr_matrix, membership: sp.csr_matrix) -> sp.csr_matrix:

@@ -109,8 +109,6 @@ def analyse(run: Run, report: Reporter) -> None:
             absent=np.append(~alignment.matched, np.zeros(len(trained_on.var) - len(genes.names), dtype=bool)),
             new_genes=list(trained_on.var_names[len(genes.names) :]),
         )
-        if novelty is not None:
-            novelty = novelty.reindex(trained_on.obs.index)  # cells that only new genes have counts of
     if config.is_trained:
         fix(model, settings.fine_tune)
         train_model(run, report, model, trained_on, start=False)
@@ -128,7 +126,7 @@ def analyse(run: Run, report: Reporter) -> None:
         reference = _source_delta(source, model, alignment.matched)
     about_labels = _give_labels(result, source, reference)
     if novelty is not None:
-        result.obs[list(novelty)] = novelty.to_numpy()
+        result.obs = result.obs.join(novelty)
     has_map = keys.X_UMAP in source.result.obsm
     about_map = [] if has_map or not config.umap else ["The source has no map, so the target got one of its own."]
     embed_and_score(
