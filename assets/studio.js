@@ -107,8 +107,8 @@
     const bar = box.querySelector(".upload-bar");
     const words = box.querySelector(".upload-words");
     const request = new XMLHttpRequest();
-    const isSets = box.dataset.kind === "gene-sets";
-    request.open("POST", "/upload?name=" + encodeURIComponent(file.name) + (isSets ? "&kind=gene-sets" : ""));
+    const kind = box.dataset.kind; // none: a data set
+    request.open("POST", "/upload?name=" + encodeURIComponent(file.name) + (kind ? "&kind=" + kind : ""));
     request.upload.onprogress = (event) => {
       const share = event.lengthComputable ? event.loaded / event.total : 0;
       bar.style.width = 100 * share + "%";
@@ -120,7 +120,7 @@
       try { answer = JSON.parse(request.responseText); } catch { answer = { error: "The server gave no clear answer. Try again." }; }
       words.textContent = answer.error || answer.note || "";
       words.classList.toggle("upload-error", Boolean(answer.error));
-      if (answer.ref) window.dash_clientside.set_props(isSets ? "uploaded-gene-sets" : "uploaded", { data: answer.ref });
+      if (answer.ref) window.dash_clientside.set_props(kind ? "uploaded-" + kind : "uploaded", { data: answer.ref });
     };
     request.onerror = () => {
       bar.style.width = "0";

@@ -93,6 +93,8 @@ def _welcome(latest: Run | None) -> Component:
 
 def _way_to(run: Run) -> str:
     """The page where one goes on with a run."""
+    if run.config.transfer is not None:
+        return f"/transfer?run={run.id}"
     return f"/cells?run={run.id}" if run.has_result else f"/train?run={run.id}"
 
 
@@ -108,7 +110,7 @@ def run_row(run: Run) -> dict[str, Any]:
         "state": f"{state}, {status.progress:.0%}" if state == "running" else state,
         "data": config.data.path.rsplit("/", 1)[-1],
         "topics": config.model.n_topics,
-        "steps": f"{config.train.max_steps:,}",
+        "steps": f"{config.train.max_steps:,}" if config.is_trained else "zero-shot",
         "ari": score_in_words(scores.get("best_ari")),
         "kbet": score_in_words(scores.get("kbet")),
         "took": duration(took) if state not in ("queued", "lost") else "",

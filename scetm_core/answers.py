@@ -26,6 +26,7 @@ from scetm_core.requests import (
     EvaluationRequest,
     MapRequest,
     Request,
+    TransferMapRequest,
     kind_of,
 )
 from scetm_core.runs import Run
@@ -75,6 +76,8 @@ def answer(run: Run, name: str, request: Request, *, on_progress: Progress) -> P
         table, sentences = _differential(result, request, on_progress)
     elif isinstance(request, MapRequest):
         table, sentences = _map(result, request, on_progress)
+    elif isinstance(request, TransferMapRequest):
+        table, sentences = _joint_map_of_transfer(run, result, request, on_progress)
     elif isinstance(request, EvaluationRequest):
         table, sentences = judging.evaluation(path, result, request, on_progress)
     elif isinstance(request, ComparisonRequest):
@@ -150,6 +153,29 @@ def _map(result: ad.AnnData, request: MapRequest, on_progress: Progress) -> tupl
     work_out = map_genes_and_topics if request.points == "genes" else map_sets_and_topics
     table = work_out(result, seed=request.seed, on_progress=on_progress)
     return table, list(table.attrs.pop("sentences"))
+
+
+def _joint_map_of_transfer(
+    run: Run, result: ad.AnnData, request: TransferMapRequest, on_progress: Progress
+) -> tuple[pd.DataFrame, list[str]]:
+    """Places of the source's cells, then the target's: `side`, `cell`, `x`, `y`."""
+    import numpy as np
+    import pandas as pd
+
+    from scetm_core.embedding import N_NEIGHBORS, neighbor_graph, umap_layout
+    from scetm_core.metrics import find_neighbors
+    from scetm_core.transfer import source_delta
+
+    source = source_delta(run)
+    delta = np.concatenate([source, result.obsm[keys.DELTA]])
+    on_progress(0.1, "Finding neighbours among the cells of both.")
+    graph = neighbor_graph(find_neighbors(delta, N_NEIGHBORS, seed=request.seed))
+    on_progress(0.3, "Laying the cells of both out.")
+    places = umap_layout(delta, graph, seed=request.seed)
+    is_source = np.arange(len(delta)) < len(source)
+    cells = [*run.source.load_result().obs_names, *result.obs_names]
+    table = pd.DataFrame({"side": np.where(is_source, "source", "target"), "cell": cells})
+    return table.assign(x=places[:, 0], y=places[:, 1]), []
 
 
 def _make_folder(folder: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from scetm_core import keys
 from scetm_core.errors import TransferError
 from scetm_core.gene_names import (
     ACROSS_SPECIES,
@@ -32,6 +33,7 @@ from scetm_core.orthologs import load_orthologs, read_pairs
 AUTO, NONE = "auto", "none"
 PACKAGED = ("human2mouse", "mouse2human")
 SUM, DROP = "sum", "drop"
+SEVERAL = " + "  # between names of several genes that stand for one
 
 LITTLE = 0.5  # share of counts, or of the genes the encoder looks at, below which a transfer is warned of
 N_NAMED = 20  # missing and unused genes that a report names
@@ -146,7 +148,7 @@ class GeneAlignment:
     membership
         (n_target, n_model) 0/1: counts of the target times this are counts of the model's genes.
     table
-        One row per gene of the model, in its order and named by it: `target_gene` (joined by "+" if several, "" if
+        One row per gene of the model, in its order and named by it: `target_gene` (joined by " + " if several, "" if
         missing), `way`.
     report
         What was found, without the share of counts.
@@ -159,7 +161,7 @@ class GeneAlignment:
     @property
     def matched(self) -> np.ndarray:
         """Mask (n_model,) of the genes that the target has."""
-        return np.asarray(self.table["target_gene"].to_numpy() != "")
+        return np.asarray(self.table[keys.TARGET_GENE].to_numpy() != "")
 
     @property
     def used(self) -> np.ndarray:
@@ -223,12 +225,12 @@ def align_genes(
     rows, columns, n_summed, n_dropped = _best(places, by_way, ways=ways, several=several)
     values = np.ones(len(rows), dtype=np.float32)
     membership = sp.csr_matrix((values, (rows, columns)), shape=(len(target), len(model)))
-    table = pd.DataFrame({"target_gene": "", "way": ""}, index=pd.Index(list(model), dtype=object), dtype=object)
+    table = pd.DataFrame({keys.TARGET_GENE: "", keys.WAY: ""}, index=pd.Index(list(model), dtype=object), dtype=object)
     sources: dict[int, list[int]] = {}
     for row, column in zip(rows, columns, strict=True):
         sources.setdefault(column, []).append(row)
     matched = sorted(sources)
-    table.iloc[matched, 0] = ["+".join(target[row] for row in sources[column]) for column in matched]
+    table.iloc[matched, 0] = [SEVERAL.join(target[row] for row in sources[column]) for column in matched]
     table.iloc[matched, 1] = [by_way[sources[column][0]] for column in matched]
     is_matched = np.zeros(len(model), dtype=bool)
     is_matched[matched] = True

@@ -23,6 +23,17 @@ UNS_FEATURE_BETA = "feature_beta"  # (n_features, n_topics), unnormalised
 LEIDEN = "leiden"  # obs
 N_COUNTS = "scetm_n_counts"  # obs: total counts of the cell over the genes of the model
 
+# Columns of a transfer
+TRANSFERRED_LABEL = "transferred_label"  # obs: label by vote of the nearest cells of the source
+TRANSFER_CONFIDENCE = "transfer_confidence"  # obs: share of the votes that it got
+NEAREST_CENTROID = "nearest_centroid"  # obs: label whose mean lies nearest
+NOVELTY_P = "novelty_p"  # obs: p-value of being like the source's held-out cells, made of the two below
+NOVELTY_P_NLL = "novelty_p_nll"
+NOVELTY_P_EXPRESSION = "novelty_p_expression"
+UNLIKE_SOURCE = "unlike_source"  # obs: whether the cell is flagged
+TARGET_GENE = "target_gene"  # var: the target's gene, or genes, that stand for the model's; "" for none
+WAY = "way"  # var: how it was found
+
 # Sources of counts inside an input
 RAW = "raw"  # as a layer name: take `adata.raw.X`
 MODALITY = "modality"  # obsm of loaded data: counts of the second modality; uns: names of its features
@@ -49,6 +60,8 @@ SWEEP_FOLDER = "choose_k"
 METHODS_TABLE = "methods"  # in comparison: the scores of all methods
 TRAININGS_TABLE = "trainings"  # in choose_k: the trainings of a sweep
 TRANSFER_FOLDER = "transfer"
+SOURCE_DELTA_FILE = "transfer/source_delta.npy"  # of the source's cells, where the encoder was trained on
+JOINT_MAP_TABLE = "joint_map"  # in transfer: source and target laid out together
 TRANSFER_FILE = "transfer/report.json"  # how the genes fit, and what was done
 TASKS_FOLDER = "tasks"
 REQUEST_FILE = "request.json"
@@ -58,6 +71,7 @@ RUNS_FOLDER = "runs"
 UPLOADS_FOLDER = "uploads"
 DEMO_FOLDER = "demo"
 GENE_SETS_FOLDER = "gene_sets"
+NAMES_FOLDER = "gene_names"  # tables of orthologs and aliases
 CACHE_FOLDER = "cache"
 SLOTS_FOLDER = "slots"
 

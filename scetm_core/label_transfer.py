@@ -7,14 +7,14 @@ import re
 import numpy as np
 import pandas as pd
 
+from scetm_core import keys
 from scetm_core.errors import TransferError
 from scetm_core.metrics import nearest_in
 
 N_NEIGHBORS = 15
 MAX_REFERENCE = 100_000  # cells of the source that are compared with; of more, a sample
 
-LABEL, CONFIDENCE, CENTROID = "transferred_label", "transfer_confidence", "nearest_centroid"
-"""Columns of obs: label by vote, the share of votes it got, and the label whose mean lies nearest."""
+LABEL, CONFIDENCE, CENTROID = keys.TRANSFERRED_LABEL, keys.TRANSFER_CONFIDENCE, keys.NEAREST_CENTROID
 
 
 def transfer_labels(

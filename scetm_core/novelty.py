@@ -24,6 +24,7 @@ import pandas as pd
 import scipy.sparse as sp
 import torch
 
+from scetm_core import keys
 from scetm_core.metrics import find_neighbors, nearest_in
 from scetm_core.model import ScETM
 from scetm_core.model.cells import Cells, row_chunks
@@ -40,8 +41,8 @@ CHUNK = 1024  # cells by looked-at genes in memory at once
 RATE_OF_NLL = 0.2  # share of the false-positive rate that is left to reconstruction
 SPREAD_FLOOR = 0.3  # of the spread of all reference cells, added to that of a cell's neighbours
 
-NOVELTY, P_NLL, P_EXPRESSION, NOVEL = "novelty_p", "novelty_p_nll", "novelty_p_expression", "unlike_source"
-"""Columns of obs: p-value, its two parts, and whether the cell is flagged."""
+NOVELTY, P_NLL, P_EXPRESSION = keys.NOVELTY_P, keys.NOVELTY_P_NLL, keys.NOVELTY_P_EXPRESSION
+NOVEL = keys.UNLIKE_SOURCE
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -145,6 +145,18 @@ def read_pairs(path: Path) -> dict[str, str]:
     return pairs
 
 
+def check_table(path: Path) -> None:
+    """Refuse what cannot be a table of orthologs or aliases.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read, or has one column only.
+    """
+    if (table := _read_table(path, _stamp(path), what="names")).shape[1] < 2:
+        raise DataError(f"{path.name} has {table.shape[1]} column. {_BRING_YOUR_OWN}")
+
+
 def _stamp(file: Path) -> int:
     """When a file was written; 0 if there is none."""
     return file.stat().st_mtime_ns if file.is_file() else 0

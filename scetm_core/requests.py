@@ -74,6 +74,13 @@ class MapRequest(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TransferMapRequest(Config):
+    """How do the cells of a transfer and of its source lie together? One map laid out from both."""
+
+    seed: int = setting(0, "Seed", "Same seed, same map.", ge=0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluationRequest(Config):
     """How good is an embedding of the run's cells, and how sure is that? Scores with standard errors."""
 
@@ -123,13 +130,15 @@ class SweepRequest(Config):
 
 
 Request = (
-    EnrichmentRequest | DifferentialRequest | MapRequest | EvaluationRequest | ComparisonRequest | SweepRequest
+    EnrichmentRequest | DifferentialRequest | MapRequest | TransferMapRequest | EvaluationRequest | ComparisonRequest
+    | SweepRequest
 )  # fmt: skip
 
 KINDS: dict[str, type[Request]] = {
     keys.ENRICHMENT_FOLDER: EnrichmentRequest,
     keys.DIFFERENTIAL_FOLDER: DifferentialRequest,
     keys.MAP_FOLDER: MapRequest,
+    keys.TRANSFER_FOLDER: TransferMapRequest,
     keys.EVALUATION_FOLDER: EvaluationRequest,
     keys.COMPARISON_FOLDER: ComparisonRequest,
     keys.SWEEP_FOLDER: SweepRequest,

@@ -291,6 +291,11 @@ class Run(JobFolder):
         except (OSError, ValueError, TypeError) as error:
             raise RunError(f"{name} of run {self.id} cannot be read ({error}).") from error
 
+    @property
+    def source_delta_path(self) -> Path:
+        """Delta of the source's cells by the model of a transfer, where that is not the source's own."""
+        return self._file(keys.SOURCE_DELTA_FILE)
+
     def write_transfer(self, report: Mapping[str, Any]) -> None:
         """Record how a transfer went: `genes`, the gene report, and `sentences` about what was done."""
         self._file(keys.TRANSFER_FOLDER).mkdir(exist_ok=True)

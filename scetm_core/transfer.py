@@ -37,6 +37,7 @@ __all__ = [
     "gene_report",
     "genes_of_run",
     "restrict_dataset",
+    "source_delta",
     "source_labels",
     "transfer_config",
 ]
@@ -295,7 +296,7 @@ def _new_rows(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     """Rows of genes that the model does not know; one that is called like a gene of the model is renamed."""
     taken = set(table.index)
     index = pd.Index([f"{name} (target)" if name in taken else name for name in names], dtype=object)
-    new = pd.DataFrame({"target_gene": names, "way": "new"}, index=index, dtype=object)
+    new = pd.DataFrame({keys.TARGET_GENE: names, keys.WAY: "new"}, index=index, dtype=object)
     return new if SYMBOL not in table else new.assign(**{SYMBOL: ""})
 
 
@@ -330,6 +331,23 @@ def _times(counts: sp.csr_matrix, membership: sp.csr_matrix) -> sp.csr_matrix:
 
 def _row_sums(counts: sp.csr_matrix) -> np.ndarray:
     return np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
+
+
+def source_delta(run: Run) -> np.ndarray:
+    """Delta of the source's cells by the model of a transfer, (n_source, n_topics).
+
+    Raises
+    ------
+    RunError
+        If the source is gone, or a file is damaged.
+    """
+    path = run.source_delta_path
+    if not path.is_file():
+        return np.asarray(run.source.load_result().obsm[keys.DELTA])
+    try:
+        return np.asarray(np.load(path, allow_pickle=False))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path.parent.name}/{path.name} of run {run.id} cannot be read ({error}).") from error
 
 
 def transfer_config(

@@ -19,6 +19,7 @@ from scetm_core.analysis import embed_and_score, judge_run, load_input, train_mo
 from scetm_core.data import load_dataset
 from scetm_core.embedding import place_in_layout
 from scetm_core.errors import RunError, ScetmError
+from scetm_core.files import replacing
 from scetm_core.infer import infer
 from scetm_core.label_transfer import LABEL, score_transfer, transfer_labels
 from scetm_core.model.cells import CellData, batch_names, cells_to_embed, prepare_cells
@@ -117,13 +118,15 @@ def analyse(run: Run, report: Reporter) -> None:
         model.save(run.model_path)
     report.stage("inferring", "Embedding the cells.")
     result = infer(model, trained_on, config)
-    for column in ("target_gene", "way"):
+    for column in (keys.TARGET_GENE, keys.WAY):
         result.var[column] = trained_on.var[column].to_numpy()
     seconds = time.monotonic() - started
     reference = source.result.obsm[keys.DELTA]
     if settings.fine_tune in (ENCODER, EVERYTHING):
         report.stage("inferring", "Embedding the source's cells anew.")
         reference = _source_delta(source, model, alignment.matched)
+        with replacing(run.source_delta_path) as draft, draft.open("wb") as stream:
+            np.save(stream, reference)
     about_labels = _give_labels(result, source, reference)
     if novelty is not None:
         result.obs = result.obs.join(novelty)
@@ -137,12 +140,12 @@ def analyse(run: Run, report: Reporter) -> None:
         place=(lambda found: _placed(found, source, reference)) if has_map else None,
     )
     report.update(message="Judging the topics.")
-    sentences = [*said, LEARNT[settings.fine_tune], *about_labels, *about_novelty, *about_map]
+    sentences = [LEARNT[settings.fine_tune], *said, *about_labels, *about_novelty, *about_map]
     run.write_transfer({"genes": gene_report.to_dict(), "sentences": sentences})
     run.write_evaluation(
         {
             **run.evaluation(),
-            **judge_run(run, model, trained_on, result, measured=trained_on.var["target_gene"].to_numpy() != ""),
+            **judge_run(run, model, trained_on, result, measured=trained_on.var[keys.TARGET_GENE].to_numpy() != ""),
             **_scores(run, result),
             "n_genes_matched": gene_report.n_matched,
             "counts_covered": gene_report.covered,

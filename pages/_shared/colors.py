@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dash_mantine_components as dmc
+import numpy as np
 import pandas as pd
 from dash.development.base_component import Component
 
 from pages._shared import studio
 from scetm_core import keys
+from scetm_core.config import DataConfig
 from scetm_core.data.expression import gene_expression, search_genes
-from scetm_core.errors import ScetmError
+from scetm_core.errors import DataError, ScetmError
 from scetm_core.figures import empty_frame, umap_frame
+from scetm_core.gene_alignment import SEVERAL
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -83,9 +87,20 @@ def colored_frame(run_id: str, color: str) -> pd.DataFrame:
         return frame
     config = studio.open_run(run_id).config
     try:
-        return umap_frame(result, color=color, values=gene_expression(config.data, color))
+        return umap_frame(result, color=color, values=_expression(result, config.data, color))
     except ScetmError as error:
         return empty_frame(str(error))
+
+
+def _expression(result: ad.AnnData, data: DataConfig, gene: str) -> pd.Series[float]:
+    """Expression of a gene of the model; in a transfer, of the target's genes that stand for it."""
+    if keys.TARGET_GENE not in result.var:
+        return gene_expression(data, gene)
+    target = str(result.var.loc[gene, keys.TARGET_GENE])
+    if not target:
+        raise DataError(f"{gene} was not measured in {Path(data.path).name}: the model knows it from its source.")
+    parts = pd.concat([gene_expression(data, name) for name in target.split(SEVERAL)], axis=1)
+    return pd.Series(np.log1p(np.expm1(parts.to_numpy()).sum(axis=1)), index=parts.index, name=gene)
 
 
 def map_table(run_id: str, color: str) -> pd.DataFrame:

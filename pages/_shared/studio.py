@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scetm_core import keys
-from scetm_core.data.catalog import Catalog, DatasetFile
+from scetm_core.data.catalog import NAMES_ENDINGS, Catalog, DatasetFile
 from scetm_core.errors import RunError
 from scetm_core.runs import Run, list_runs
 from scetm_core.runs import open_run as open_run_in
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 HOME_VARIABLE = "SCETM_HOME"
-GENE_SETS_ROOT = "gene-sets"  # in the catalog
+GENE_SETS_ROOT, NAMES_ROOT = "gene-sets", "gene-names"  # in the catalog
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,11 @@ class Studio:
         """Where uploaded and fetched gene sets and markers go."""
         return self.home / keys.GENE_SETS_FOLDER
 
+    @property
+    def names_folder(self) -> Path:
+        """Where uploaded tables of orthologs and aliases go."""
+        return self.home / keys.NAMES_FOLDER
+
     def make_folders(self) -> None:
         """Create the home.
 
@@ -62,7 +67,9 @@ class Studio:
         RunError
             If it cannot be created or written to.
         """
-        folders = (self.runs_folder, self.demo_folder, self.uploads_folder, self.gene_sets_folder)
+        folders = (
+            self.runs_folder, self.demo_folder, self.uploads_folder, self.gene_sets_folder, self.names_folder,
+        )  # fmt: skip
         for folder in (*folders, self.home / keys.CACHE_FOLDER):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -73,7 +80,10 @@ class Studio:
 
     def catalog(self) -> Catalog:
         """The data files that may be shown."""
-        roots = {"demo": self.demo_folder, "uploads": self.uploads_folder, GENE_SETS_ROOT: self.gene_sets_folder}
+        roots = {
+            "demo": self.demo_folder, "uploads": self.uploads_folder, GENE_SETS_ROOT: self.gene_sets_folder,
+            NAMES_ROOT: self.names_folder,
+        }  # fmt: skip
         for folder in self.data_dirs:
             name, count = folder.name or "data", 1
             while name in roots:
@@ -83,8 +93,12 @@ class Studio:
         return Catalog(roots)
 
     def data_files(self) -> list[DatasetFile]:
-        """The data sets that can be chosen; tables of markers among the gene sets are none."""
-        return [file for file in self.catalog().files() if file.root != GENE_SETS_ROOT]
+        """The data sets that can be chosen; tables of markers and of gene names are none."""
+        return [file for file in self.catalog().files() if file.root not in (GENE_SETS_ROOT, NAMES_ROOT)]
+
+    def names_tables(self) -> list[str]:
+        """Tables of orthologs and aliases that can be chosen, as the catalog calls them."""
+        return [file.ref for file in self.catalog().files(NAMES_ENDINGS) if file.root == NAMES_ROOT]
 
     def ref_of(self, file: Path) -> str:
         """Name of a file in the catalog: ``"root/path"``."""

@@ -16,17 +16,18 @@ import flask
 
 from pages._shared import studio
 from pages._shared.parts import size_in_words
-from scetm_core.data.catalog import GENE_SET_ENDINGS, MARKER_ENDINGS, safe_upload_name
+from scetm_core.data.catalog import GENE_SET_ENDINGS, MARKER_ENDINGS, NAMES_ENDINGS, safe_upload_name
 from scetm_core.data.describe import describe_dataset
 from scetm_core.errors import DataError
 from scetm_core.genesets import read_gene_sets
+from scetm_core.orthologs import check_table
 
 BLOCK = 1 << 20
 SPARE = 200 << 20  # bytes that stay free on the disk
 
 
 def add_route(server: flask.Flask) -> None:
-    """Serve ``POST /upload?name=FILE[&kind=gene-sets]``.
+    """Serve ``POST /upload?name=FILE[&kind=gene-sets|names]``.
 
     Answers JSON: the file's `ref`; or a `note`, if gene sets came where data were asked for; or an `error` in words.
     """
@@ -39,13 +40,14 @@ def receive() -> tuple[flask.Response, int]:
     if origin is not None and urlsplit(origin).netloc != flask.request.host:
         return flask.jsonify(error="Uploads are taken from this app's own pages only."), 403
     try:
-        name, wants_sets = flask.request.args.get("name", ""), flask.request.args.get("kind") == "gene-sets"
-        if not wants_sets and name.lower().endswith(GENE_SET_ENDINGS):
+        name, kind = flask.request.args.get("name", ""), flask.request.args.get("kind", "")
+        if not kind and name.lower().endswith(GENE_SET_ENDINGS):
             _store_gene_sets(name)
             return flask.jsonify(
                 note=f"{name} holds gene sets. It is kept with them, for training and enrichment."
             ), 200
-        return flask.jsonify(ref=_store_gene_sets(name) if wants_sets else _store_data(name)), 200
+        store = {"gene-sets": _store_gene_sets, "names": _store_names}.get(kind, _store_data)
+        return flask.jsonify(ref=store(name)), 200
     except DataError as error:
         return flask.jsonify(error=str(error)), 400
     except OSError as error:
@@ -61,6 +63,11 @@ def _store_gene_sets(name: str) -> str:
     folder = studio.current().gene_sets_folder
     _store(safe_upload_name(name, (*GENE_SET_ENDINGS, *MARKER_ENDINGS)), folder, check=read_gene_sets)
     return f"{studio.GENE_SETS_ROOT}/{name}"
+
+
+def _store_names(name: str) -> str:
+    _store(safe_upload_name(name, NAMES_ENDINGS), studio.current().names_folder, check=check_table)
+    return f"{studio.NAMES_ROOT}/{name}"
 
 
 def _store(name: str, folder: Path, *, check: Callable[[Path], object]) -> None:

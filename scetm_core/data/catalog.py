@@ -18,6 +18,7 @@ _MAX_ENTRIES = 50_000  # folder entries looked at per root
 DATA_ENDINGS = (*HDF5_ENDINGS, *TABLE_ENDINGS)
 GENE_SET_ENDINGS = (".gmt",)
 MARKER_ENDINGS = (".tsv", ".csv", ".txt")  # tables of markers
+NAMES_ENDINGS = (".tsv", ".csv", ".txt")  # tables of orthologs and aliases
 EMBEDDING_ENDINGS = (".csv", ".tsv", ".npz", ".h5ad")
 UPLOAD_ENDINGS = (*DATA_ENDINGS, *GENE_SET_ENDINGS, ".npz")
 _UPLOAD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._()+=@,-]{0,199}")

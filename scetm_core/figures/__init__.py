@@ -62,6 +62,13 @@ from scetm_core.figures.topics import (
     types_marked,
 )
 from scetm_core.figures.training import plot_training, training_frame
+from scetm_core.figures.transfer import (
+    flagged_frame,
+    plot_flagged,
+    plot_topic_use,
+    side_frames,
+    topic_use_frame,
+)
 from scetm_core.figures.umap import default_point_size, plot_umap, umap_frame
 
 __all__ = [
@@ -79,6 +86,7 @@ __all__ = [
     "differential_topics",
     "empty_figure",
     "empty_frame",
+    "flagged_frame",
     "gene_topic_frame",
     "gene_weights",
     "joint_map_frame",
@@ -95,6 +103,7 @@ __all__ = [
     "plot_cell_topic_heatmap",
     "plot_confusion",
     "plot_differential_heatmap",
+    "plot_flagged",
     "plot_gene_topic_heatmap",
     "plot_histogram",
     "plot_joint_map",
@@ -110,12 +119,14 @@ __all__ = [
     "plot_topic_heatmap",
     "plot_topic_match",
     "plot_topic_stability",
+    "plot_topic_use",
     "plot_topics_of_pathway",
     "plot_tradeoff",
     "plot_training",
     "plot_umap",
     "plot_volcano",
     "running_sum_frame",
+    "side_frames",
     "silhouette_frame",
     "stability_frame",
     "sweep_frame",
@@ -124,6 +135,7 @@ __all__ = [
     "topic_label",
     "topic_match_frame",
     "topic_mean_frame",
+    "topic_use_frame",
     "topic_values",
     "topics_in_use",
     "topics_of_pathway_frame",

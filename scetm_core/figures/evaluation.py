@@ -37,8 +37,14 @@ def confusion_frame(labels: pd.Series, clusters: pd.Series) -> pd.DataFrame:
     return ordered.rename_axis(index="label", columns="cluster")
 
 
-def plot_confusion(frame: pd.DataFrame) -> go.Figure:
-    """Draw which share of each label's cells is in which cluster; from `confusion_frame`."""
+def plot_confusion(frame: pd.DataFrame, *, column: str = "cluster") -> go.Figure:
+    """Draw which share of each label's cells is in which cluster; from `confusion_frame`.
+
+    Parameters
+    ----------
+    column
+        What the columns are called, where they are no clusters.
+    """
     if frame.empty:
         return empty_figure(reason_of(frame))
     counts = frame.to_numpy()
@@ -47,7 +53,7 @@ def plot_confusion(frame: pd.DataFrame) -> go.Figure:
     figure.add_trace(
         go.Heatmap(
             z=shares,
-            x=[str(name) for name in frame.columns],
+            x=[plain_text(name) for name in frame.columns],
             y=[plain_text(name) for name in frame.index],
             customdata=counts,
             colorscale=MAGNITUDE_SCALE,
@@ -55,11 +61,11 @@ def plot_confusion(frame: pd.DataFrame) -> go.Figure:
             zmax=1,
             xgap=1,
             ygap=1,
-            hovertemplate="%{y}, cluster %{x}: %{customdata:,} cells, %{z:.0%} of the label<extra></extra>",
+            hovertemplate=f"%{{y}}, {column} %{{x}}: %{{customdata:,}} cells, %{{z:.0%}} of the label<extra></extra>",
             colorbar=_bar("share of the label's cells"),
         )
     )
-    figure.update_xaxes(type="category", title={"text": "cluster"}, showgrid=False, ticks="", showline=False)
+    figure.update_xaxes(type="category", title={"text": column}, showgrid=False, ticks="", showline=False)
     return _with_rows(figure, len(frame))
 
 

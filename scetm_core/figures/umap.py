@@ -115,7 +115,7 @@ def _free_name(name: str, taken: list[str]) -> str:
 def _with_numbers(frame: pd.DataFrame, numbers: np.ndarray, *, title: str, unit: str) -> pd.DataFrame:
     """Colour by a number per cell."""
     frame["color"] = np.where(np.isfinite(numbers), numbers, np.float32(np.nan))
-    signed = bool(np.nanmin(frame["color"], initial=0) < 0)
+    signed = bool((frame["color"] < 0).any())
     frame.attrs |= {"kind": "signed" if signed else "magnitude", "title": title, "unit": unit, "colors": {}}
     return frame
 
@@ -126,7 +126,12 @@ def default_point_size(n_cells: int) -> float:
 
 
 def plot_umap(
-    frame: pd.DataFrame, *, point_size: float | None = None, labels: bool = True, for_print: bool = False
+    frame: pd.DataFrame,
+    *,
+    point_size: float | None = None,
+    labels: bool = True,
+    for_print: bool = False,
+    behind: np.ndarray | None = None,
 ) -> go.Figure:
     """Draw cells as a square map with one legend entry, or one colour bar, for what they are coloured by.
 
@@ -140,6 +145,8 @@ def plot_umap(
         Write the name of each category at its middle.
     for_print
         Real vectors on white instead of WebGL, which an exported SVG or PDF would hold as a picture only.
+    behind
+        (n_others, 2) places of other cells on the same map, drawn in grey behind these.
 
     Returns
     -------
@@ -151,16 +158,27 @@ def plot_umap(
     figure = new_figure(uirevision="umap")
     trace = go.Scatter if for_print else go.Scattergl
     size = default_point_size(len(frame)) if point_size is None else point_size
+    places = frame[["x", "y"]].to_numpy()
+    if behind is not None:
+        _add_others(figure, behind, trace=trace, size=size)
+        places = np.concatenate([places, behind])
     if frame.attrs["kind"] == "category":
         _add_categories(figure, frame, trace=trace, size=size)
         if labels:
             _add_labels(figure, frame)
     else:
         _add_numbers(figure, frame, trace=trace, size=size)
-    _lay_out(figure, frame)
+    _lay_out(figure, frame, places)
     if for_print:
         figure.update_layout(paper_bgcolor="white", plot_bgcolor="white")
     return figure
+
+
+def _add_others(figure: go.Figure, places: np.ndarray, *, trace: type, size: float) -> None:
+    """Other cells in grey, without a name."""
+    marker = {"size": size, "color": MISSING_COLOR, "opacity": 0.25}
+    x, y = np.asarray(places, dtype=np.float32).T
+    figure.add_trace(trace(x=x, y=y, mode="markers", marker=marker, hoverinfo="skip", showlegend=False))
 
 
 def _add_categories(figure: go.Figure, frame: pd.DataFrame, *, trace: type, size: float) -> None:
@@ -300,9 +318,9 @@ def _free_shift(
     return shift
 
 
-def _lay_out(figure: go.Figure, frame: pd.DataFrame) -> None:
-    """A square without ticks, the legend below it."""
-    low, high = frame[["x", "y"]].min().to_numpy(), frame[["x", "y"]].max().to_numpy()
+def _lay_out(figure: go.Figure, frame: pd.DataFrame, places: np.ndarray) -> None:
+    """A square around all places, without ticks, the legend below it."""
+    low, high = places.min(axis=0), places.max(axis=0)
     middle, half = (low + high) / 2, max(float((high - low).max()) / 2, 0.5) * 1.05
     axis = {"showticklabels": False, "ticks": "", "showgrid": False, "showline": False}
     figure.update_xaxes(**axis, range=[middle[0] - half, middle[0] + half], constrain="domain")
