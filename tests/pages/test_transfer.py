@@ -254,7 +254,7 @@ def test_a_source_that_is_gone_is_said_and_the_target_stays(
 ) -> None:
     source.delete()
     assert "a run that is gone" in words_in(page.layout(run=TRANSFER))
-    left, right, *_ = page.draw_maps(page.BY_LABEL, "source", True, "", TRANSFER)
+    left, *_ = page.draw_maps(page.BY_LABEL, "source", True, "", TRANSFER)
     assert "The source run is gone" in words_of_figure(left)
     assert "is gone" in words_of_figure(page.draw_topic_use("all cells", TRANSFER))
     assert words_of_figure(page.draw_flagged("leiden", TRANSFER))
