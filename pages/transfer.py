@@ -53,7 +53,8 @@ COLOR_WORDS = {
     keys.TRANSFER_CONFIDENCE: "Confidence of the label",
     keys.UNLIKE_SOURCE: "Unlike the source",
 }
-SOURCE_CELL = "source"
+SOURCE_CELL, LIKE, UNLIKE = "source", "like the source", "unlike the source"
+FLAG_COLORS = {SOURCE_CELL: "#b8c0ca", LIKE: "#56B4E9", UNLIKE: "#D55E00"}
 NO_SOURCE = "The source run is gone, so its cells cannot be shown. Put its folder back."
 NO_JOINT = "There is no joint map yet. Press Lay out both together."
 
@@ -152,8 +153,8 @@ def values_of(run: Run, source: Run, color: str) -> tuple[tuple[pd.Series, pd.Se
     if color == BY_BATCH:
         return _batches(source, origin, run, result), "batch", None
     if color == keys.UNLIKE_SOURCE:
-        flags = result.obs[color].map({True: "unlike the source", False: "like the source"})
-        return (_constant(origin, SOURCE_CELL), flags), "target's cells", None
+        flags = result.obs[color].map({True: UNLIKE, False: LIKE})
+        return (_constant(origin, SOURCE_CELL), flags), "target's cells", FLAG_COLORS
     if color.startswith("topic_") and color not in result.obs:
         topic = int(color.removeprefix("topic_"))
         delta = source_delta(run)[:, : result.obsm[keys.DELTA].shape[1]]
@@ -352,7 +353,7 @@ for _from, _to in ((parts.SOURCE_MAP, parts.TARGET_MAP), (parts.TARGET_MAP, part
     )
 
 clientside_callback(
-    "function (color, run) { window.scetm.keepInUrl({run: run, color: color}, ['file']); }",
+    "function (color, run) { window.scetm.keepInUrl({run: run, color: color}, ['file', 'done']); }",
     Input(parts.COLOR, "value"),
     State(ids.ACTIVE_RUN, "data"),
     prevent_initial_call=True,

@@ -37,6 +37,7 @@ MAX_REFERENCE = 20_000  # training cells of the source that are compared with
 MAX_HELD_OUT = 5_000
 N_SHIFT = 20_000  # cells of the target that its common differences are taken from
 N_GENES = 3000  # most variable ones, where the encoder looks at all
+MIN_COMPARED = 10  # genes; over fewer a correlation says nothing
 CHUNK = 1024  # cells by looked-at genes in memory at once
 RATE_OF_NLL = 0.2  # share of the false-positive rate that is left to reconstruction
 SPREAD_FLOOR = 0.3  # of the spread of all reference cells, added to that of a cell's neighbours

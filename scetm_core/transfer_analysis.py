@@ -28,6 +28,7 @@ from scetm_core.model.target import fit_intercepts, fix, model_for_target
 from scetm_core.novelty import (
     MAX_HELD_OUT,
     MAX_REFERENCE,
+    MIN_COMPARED,
     NOVEL,
     NoveltyTest,
     genes_compared,
@@ -111,7 +112,7 @@ def analyse(run: Run, report: Reporter) -> None:
             new_genes=list(trained_on.var_names[len(genes.names) :]),
         )
     if config.is_trained:
-        fix(model, settings.fine_tune)
+        fix(model, settings.fine_tune, n_new=len(trained_on.var) - len(genes.names))
         train_model(run, report, model, trained_on, start=False)
     else:
         write_names(run, model)
@@ -230,6 +231,8 @@ def _novelty(
     reference = cells.subset(train_rows)
     fit_intercepts(model, reference, absent=~matched)
     genes = genes_compared(model, matched, reference)
+    if len(genes) < MIN_COMPARED:
+        return None, [f"No cell is flagged: the target has {len(genes)} of the genes that the encoder looks at."]
     held_out = view(model, cells.subset(test_rows), genes) if len(test_rows) else None
     test = NoveltyTest(view(model, reference, genes), held_out, false_positive_rate=settings.false_positive_rate)
     cells = prepare_cells(target, zero_shot, batch_key=run.config.data.batch_key)
@@ -246,7 +249,7 @@ def _give_labels(result: ad.AnnData, source: _Source, reference: np.ndarray) -> 
     labels = source.result.obs[source.labels]
     table, said = transfer_labels(reference, labels, result.obsm[keys.DELTA])
     for column in table:
-        result.obs[column] = table[column].to_numpy()
+        result.obs[column] = table[column].set_axis(result.obs.index)  # with labels that no cell got
     colors = source.result.uns.get(f"{source.labels}_colors")
     if colors is not None and len(colors) == len(table[LABEL].cat.categories):
         result.uns[f"{LABEL}_colors"] = list(colors)

@@ -111,7 +111,7 @@ def maps_section(colors: Sequence[Any], color: str, *, names: tuple[str, str]) -
         [
             dmc.Select(
                 id=COLOR, label="Colour by", data=list(colors), value=color, searchable=True, allowDeselect=False,
-                w={"base": "100%", "sm": 260},
+                w={"base": "100%", "sm": 340},
             ),
             dmc.Stack(
                 [dmc.Text("Map", size="sm", fw=500), dmc.SegmentedControl(id=LAYOUT, data=layouts, value=OWN)], gap=2

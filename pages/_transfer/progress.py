@@ -79,7 +79,13 @@ def follow_transfer(_tick: int | None, run_id: str) -> tuple[Any, Any, Any, bool
     run = studio.open_run(run_id)
     state = jobs.state(run)
     if state == "done":
-        return no_update, _shown(False), _shown(False), True, f"/transfer?run={run_id}"
+        return (
+            no_update,
+            _shown(False),
+            _shown(False),
+            True,
+            f"/transfer?run={run_id}&done=1",
+        )  # another URL: drawn anew
     is_moving = state in ("queued", "running")
     return view(run), _shown(is_moving), _shown(jobs.can_resume(run)), not is_moving, no_update
 

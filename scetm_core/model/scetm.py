@@ -162,13 +162,14 @@ class ScETM(nn.Module):
 
     def activations(self, minibatch: Minibatch) -> Tensor:
         """Output of the encoder's first layer, before the batch norm: (n_cells, n_hidden)."""
-        seen = minibatch.seen
+        seen, total = minibatch.seen, minibatch.total
         if self.n_known_genes < len(self.genes):
-            seen = _weighted(seen, 1 / _sums(minibatch.cells, n_columns=self.n_known_genes))
+            of_known = _sums(minibatch.cells, n_columns=self.n_known_genes)
+            seen, total = _weighted(seen, 1 / of_known), total * of_known
         if self.variable_genes is None:
             hidden = sparse_linear(seen, self.input_weight)
             if self.config.encoder_input == "counts":
-                hidden = minibatch.total[:, None] * hidden  # counts are shares times the cell's total
+                hidden = total[:, None] * hidden  # counts are shares times the cell's total
             hidden = hidden + self.input_bias
         else:
             hidden = torch.addmm(self.input_bias, self.variable_genes(seen), self.input_weight)

@@ -153,7 +153,7 @@ def _mean(pieces: Iterable[Tensor]) -> Tensor:
     return total / n_cells
 
 
-def fix(model: ScETM, learnt: str) -> list[str]:
+def fix(model: ScETM, learnt: str, *, n_new: int = 0) -> list[str]:
     """Keep parameters as they are, according to what is to be learnt from the target.
 
     Parameters
@@ -161,6 +161,8 @@ def fix(model: ScETM, learnt: str) -> list[str]:
     learnt
         `ENCODER`: the encoder and the intercepts; topics and genes stay. `NEW_GENES`: embeddings of genes that the
         encoder does not know, and the intercepts; encoder, topics and known genes stay. `EVERYTHING`.
+    n_new
+        Number of genes that `model_for_target` has added, the last ones.
 
     Returns
     -------
@@ -179,7 +181,7 @@ def fix(model: ScETM, learnt: str) -> list[str]:
     if learnt == NEW_GENES:
         model.encoder_is_fixed = True
         for parameter in model.gene_embedding.parameters():
-            _fix_rows(parameter, n_new=len(model.genes) - model.n_known_genes)
+            _fix_rows(parameter, n_new=n_new)
     return fixed
 
 

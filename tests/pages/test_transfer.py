@@ -278,7 +278,7 @@ def test_a_transfer_under_way_shows_its_progress_and_then_its_result(
     assert "Hardly any gene" in words_in(view)
     assert (resume, is_still) == ({}, True)
     run.write_status(Status(state="done", message="Done."))
-    assert progress.follow_transfer(3, "going")[-1] == "/transfer?run=going"
+    assert progress.follow_transfer(3, "going")[-1] == "/transfer?run=going&done=1"
 
 
 def test_lists_of_runs_tell_transfers_apart(page: ModuleType, transfer: Run, page_module: PageModule) -> None:
