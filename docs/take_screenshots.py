@@ -1,6 +1,6 @@
 """Which pictures does the documentation show? Trains on the demo data and photographs the app: ``make screenshots``.
 
-Two runs: topics of the mouse pancreas, and a pathway-informed model of the human one.
+Topics of the mouse pancreas, a pathway-informed model of the human one, and the mouse's model on human cells.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from playwright.sync_api import sync_playwright
 from benchmarks._serve import ROOT, served
 from scetm_core import keys
 from scetm_core.answers import answer
-from scetm_core.config import run_config_from_flat
+from scetm_core.config import DataConfig, run_config_from_flat
 from scetm_core.data.demo import write_demo
 from scetm_core.peers import PEERS
 from scetm_core.presets import PRESETS
@@ -25,6 +25,8 @@ from scetm_core.requests import (
     MapRequest,
 )
 from scetm_core.runs import Run
+from scetm_core.transfer import transfer_config
+from scetm_core.transfer_settings import TransferConfig
 from scetm_core.worker import run_analysis
 from tests.browser.find_chromium import find_chromium
 
@@ -37,6 +39,7 @@ PICTURES = {
     "enrichment": "/enrichment?run=demo&sets=Reactome",
     "differential": "/differential?run=demo",
     "pathways": "/pathways?run=pathways",
+    "transfer": "/transfer?run=transfer",
     "evaluate": "/evaluate?run=demo",
     "compare": "/compare?run=demo",
 }
@@ -61,6 +64,7 @@ def main() -> None:
             (keys.METHODS_TABLE, ComparisonRequest(methods=methods)),
         ):
             answer(mouse, name, request, on_progress=lambda share, message: None)
+        transfer(home, mouse, files["human_pancreas.h5ad"])
         with served(home) as address:
             photograph(address)
 
@@ -72,6 +76,17 @@ def train(home: Path, run_id: str, settings: dict[str, str]) -> Run:
     run = Run.create(home / "runs" / run_id, config)
     assert run_analysis(run) == "done"
     return run
+
+
+def transfer(home: Path, source: Run, target: Path) -> None:
+    """The source's model on other cells, its encoder adapted to them."""
+    config = transfer_config(
+        source,
+        data=DataConfig(path=str(target), batch_key="batch", label_key="cell_type"),
+        transfer=TransferConfig(source_run=source.id, fine_tune="encoder"),
+        name="Mouse model on human pancreas",
+    )
+    assert run_analysis(Run.create(home / "runs" / "transfer", config)) == "done"
 
 
 def photograph(base: str) -> None:

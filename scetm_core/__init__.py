@@ -6,6 +6,7 @@ Map of the package, from the bottom up (arrows point down only)::
     settings         how a setting is declared, checked, shown and stored
     config           every setting with its label, meaning and range;  presets: bundles to start from
     gene_names       which name in one list is which in another;  orthologs: human <-> mouse
+    gene_alignment   which gene of a new data set is which of a trained model
     genesets         gene sets from .gmt and marker tables, matched to a data set's genes
     markers          known markers of cell types, and names for topics from them;  libraries: sets by name
     data/            reading counts, the pre-flight check, demo data, simulation
@@ -13,6 +14,8 @@ Map of the package, from the bottom up (arrows point down only)::
     build            data + settings -> an untrained model
     trainer          one training: steps, reports, checks, the way back;  checkpoints: its state on disk
     train, infer     fit(model, ...) yields records; fitted model + data -> result AnnData
+    transfer         a trained model for other cells: genes, counts in its columns, settings (transfer_settings)
+    label_transfer   labels of a source given to a target;  novelty: cells unlike the source
     embedding        neighbours, Leiden clusters, UMAP of a result
     evaluation       all scores of an embedding, with standard errors
     peers            other methods;  comparison: runs and scores them
@@ -24,7 +27,8 @@ Map of the package, from the bottom up (arrows point down only)::
     files            writing without half-written files
     jobfolder        status, log and cancel marker of a piece of work
     runs, jobs       one run = one folder; starting and stopping its worker
-    worker           the whole analysis of one run, top to bottom
+    worker           one run from where it stands to its end
+    analysis         what happens in a run, top to bottom;  transfer_analysis: in a transfer
     requests, tasks  what can be asked of a finished run, and how far that is;  answers: working it out
 
 Importing this module imports nothing else: pick what you need, e.g. ``from scetm_core.train import fit``.

@@ -258,8 +258,11 @@ def offer_columns(ref: str, run_id: str) -> tuple[Any, ...]:
 def show_report(ref: str, values: list[Any], fields: list[dict[str, str]], run_id: str) -> tuple[Any, bool, list[Any]]:
     """How the genes of the target fit those of the model, as the form stands."""
     errors: list[str | None] = [None] * len(fields)
+    typed = _typed(fields, values)
+    if "name" not in typed:  # not offered yet, or emptied
+        return no_update, True, errors
     try:
-        config = read_form(studio.open_run(run_id), ref, _typed(fields, values))
+        config = read_form(studio.open_run(run_id), ref, typed)
         report = _report(run_id, config.data, _settings_of(config), _stamp(config))
     except ConfigError as error:
         names = [field["name"] for field in fields]

@@ -89,7 +89,7 @@ def test_a_trained_run_is_asked_where_to_apply_it(page: ModuleType, words_in: Wo
 def test_a_run_without_a_model_is_refused_in_words_before_anything_is_made(page: ModuleType, words_in: Words) -> None:
     from pages._transfer import form
 
-    said, is_disabled, _ = form.show_report("lab/planted.h5ad", ["auto"], [form.field_id("orthologs")], DONE)
+    said, is_disabled, _ = form.show_report("lab/planted.h5ad", ["x"], [form.field_id("name")], DONE)
     assert is_disabled
     assert "has no trained model yet" in words_in(said)
 
@@ -103,6 +103,12 @@ def test_the_form_says_what_is_wrong_beside_the_field(page: ModuleType, source: 
     assert "must be at least 0.001, at most 0.5" in errors[0]
     assert errors[1] is None
     assert errors[0] in words_in(said)
+
+
+def test_nothing_can_be_started_before_the_columns_are_offered(page: ModuleType, source: Run) -> None:
+    from pages._transfer import form
+
+    assert form.show_report("lab/planted.h5ad", ["auto"], [form.field_id("orthologs")], SOURCE)[:2] == (no_update, True)
 
 
 def test_the_form_becomes_a_transfer_of_this_run(page: ModuleType, source: Run, own_studio: Studio) -> None:
