@@ -35,7 +35,7 @@ from scetm_core.figures import (
 )
 from scetm_core.requests import TransferMapRequest
 from scetm_core.runs import Run
-from scetm_core.transfer import source_delta, source_labels
+from scetm_core.transfer import source_labels, source_theta
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -157,9 +157,10 @@ def values_of(run: Run, source: Run, color: str) -> tuple[tuple[pd.Series, pd.Se
         return (_constant(origin, SOURCE_CELL), flags), "target's cells", FLAG_COLORS
     if color.startswith("topic_") and color not in result.obs:
         topic = int(color.removeprefix("topic_"))
-        delta = source_delta(run)[:, : result.obsm[keys.DELTA].shape[1]]
-        thetas = (pd.Series(_theta(delta)[:, topic], index=origin.obs_names),
-                  pd.Series(np.asarray(result.obsm[keys.THETA])[:, topic], index=result.obs_names))  # fmt: skip
+        thetas = (
+            pd.Series(source_theta(run)[:, topic], index=origin.obs_names),
+            pd.Series(np.asarray(result.obsm[keys.THETA])[:, topic], index=result.obs_names),
+        )
         return thetas, f"{studio.topic_label(topic, run.topic_names())}, theta", None
     values = result.obs[color]
     is_number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
@@ -178,11 +179,6 @@ def _batches(source: Run, origin: ad.AnnData, run: Run, result: ad.AnnData) -> t
     of_source = origin.obs[key].astype(str) if key else _constant(origin, "all")
     of_target = result.obs[run.config.data.batch_key].astype(str)
     return "source " + of_source, "target " + of_target
-
-
-def _theta(delta: np.ndarray) -> np.ndarray:
-    shifted = np.exp(delta - delta.max(axis=1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
 
 
 def places_of(run: Run, source: Run, layout_name: str) -> tuple[np.ndarray, np.ndarray] | str:
@@ -267,7 +263,7 @@ def _topic_use(run_id: str, group: str) -> pd.DataFrame:
     run, result = studio.open_run(run_id), studio.load_result(run_id)
     source, transfer = run.source, run.config.transfer
     assert transfer is not None
-    theta, chosen = _theta(source_delta(run)), result.obs[keys.TRANSFERRED_LABEL].astype(str) == group
+    theta, chosen = source_theta(run), result.obs[keys.TRANSFERRED_LABEL].astype(str) == group
     own = np.asarray(result.obsm[keys.THETA])
     if group == parts.EVERY:
         return topic_use_frame(theta, own)

@@ -74,6 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     for entry in settings_of(TrainConfig):
         if entry.name in TRANSFER_TRAINING:
             _add_setting(training, entry, default="as suits what is learnt")
+    transfer.add_argument("--resume", action="store_true", help="continue the transfer in --out where it stopped")
     transfer.add_argument("--no-umap", dest="umap", action="store_false", help="give the cells no place on a map")
     transfer.set_defaults(run=run_transfer)
 
@@ -226,7 +227,13 @@ def run_transfer(options: argparse.Namespace) -> int:
         train={name: value for name, value in training.items() if value is not None},
         umap=options.umap,
     )
-    return _run_in_foreground(Run.create(options.out, config))
+    if not options.resume or not options.out.exists():
+        return _run_in_foreground(Run.create(options.out, config))
+    run = Run(options.out)
+    if run.config != config:
+        raise ConfigError(f"The transfer in {options.out} has other settings. Give the same ones to resume it.")
+    run.clear_cancel()
+    return _run_in_foreground(run)
 
 
 def _run_in_foreground(run: Run) -> int:

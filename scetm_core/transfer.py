@@ -39,6 +39,7 @@ __all__ = [
     "restrict_dataset",
     "source_delta",
     "source_labels",
+    "source_theta",
     "transfer_config",
 ]
 
@@ -348,6 +349,13 @@ def source_delta(run: Run) -> np.ndarray:
         return np.asarray(np.load(path, allow_pickle=False))
     except (OSError, ValueError) as error:
         raise RunError(f"{path.parent.name}/{path.name} of run {run.id} cannot be read ({error}).") from error
+
+
+def source_theta(run: Run) -> np.ndarray:
+    """Topic mixtures of the source's cells by the model of a transfer, (n_source, n_topics); see `source_delta`."""
+    from scipy.special import softmax
+
+    return np.asarray(softmax(source_delta(run), axis=1))
 
 
 def transfer_config(

@@ -310,3 +310,21 @@ def test_the_genes_of_the_target_colour_the_cells(page: ModuleType, transfer: Ru
     changed.var.loc[gene, keys.TARGET_GENE] = ""
     transfer.write_result(changed)
     assert "was not measured" in colors.colored_frame(TRANSFER, gene).attrs["reason"]
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "words"),
+    [
+        pytest.param(b"human,mouse\nINS,Ins1\n", 200, "gene-names/pairs.csv", id="a table"),
+        pytest.param(b"INS\nGCG\n", 400, "has 1 column", id="one column"),
+        pytest.param(b"\xff\xfe\x00", 400, "cannot be read", id="no text"),
+    ],
+)
+def test_tables_of_gene_names_are_taken_and_others_refused(
+    page: ModuleType, app: Any, own_studio: Studio, content: bytes, status: int, words: str
+) -> None:
+    client = app.server.test_client()
+    answer = client.post("/upload", query_string={"name": "pairs.csv", "kind": "names"}, data=content)
+    assert answer.status_code == status
+    assert words in str(answer.json)
+    assert (own_studio.names_folder / "pairs.csv").exists() == (status == 200)
