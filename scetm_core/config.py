@@ -189,6 +189,15 @@ class ModelConfig(Config):
         le=100_000,
         group="Encoder and likelihood",
     )
+    spread_floor: float = setting(
+        0.01,
+        "Softening",
+        "Added to a variable gene's standard deviation before the division by it. 0.01: all count alike. 1: those "
+        "that vary much count more, and the encoder carries over to other data sets and species.",
+        ge=1e-4,
+        le=100,
+        group="Encoder and likelihood",
+    )
     start: str = setting(
         "normal",
         "Start of the topics",
@@ -311,20 +320,10 @@ class TrainConfig(Config):
         False, "Stop on a plateau", "End early once the held-out NLL has stopped improving.", group="Checks and reports"
     )
     patience: int = setting(
-        10,
-        "Patience",
-        "Held-out checks without improvement before an early stop.",
-        ge=1,
-        le=10_000,
-        group="Checks and reports",
+        10, "Patience", "Checks without improvement before an early stop.", ge=1, le=10_000, group="Checks and reports"
     )
     report_every: int = setting(
-        10,
-        "Report interval",
-        "Steps between two points of the training curve.",
-        ge=1,
-        le=100_000,
-        group="Checks and reports",
+        10, "Report interval", "Steps between two points of the curve.", ge=1, le=100_000, group="Checks and reports"
     )
     evaluate_every: int = setting(
         100,

@@ -36,6 +36,7 @@ SUM, DROP = "sum", "drop"
 SEVERAL = " + "  # between names of several genes that stand for one
 
 LITTLE = 0.5  # share of counts, or of the genes the encoder looks at, below which a transfer is warned of
+LOUD = 0.01  # share of the counts from which an unused gene is worth a thought
 N_NAMED = 20  # missing and unused genes that a report names
 MIN_MATCHED = 0.01  # of the model's genes; fewer, and the names are of another kind
 
@@ -69,7 +70,10 @@ class GeneReport:
     covered_cells
         Cells it was measured in; None for all.
     missing, unused
-        Genes of the model that the target lacks, and of the target that the model does not know.
+        Genes of the model that the target lacks, those first that the encoder looks at; and genes of the target that
+        the model does not know, those first that have most counts, if these were looked at.
+    unused_shares
+        Share of the target's counts in the first of `unused`; empty if it was not measured.
     notes
         Further sentences.
     """
@@ -87,6 +91,7 @@ class GeneReport:
     unused: list[str]
     covered: float | None = None
     covered_cells: int | None = None
+    unused_shares: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -114,7 +119,7 @@ class GeneReport:
             said.append(f"{n_missing:,} genes are missing in the target and count as 0, e.g. {_some(self.missing)}.")
         said.append(f"The encoder looks at {self.n_seen:,} genes; the target has {self.n_seen_matched:,} of them.")
         if self.unused:
-            said.append(f"{len(self.unused):,} genes of the target are not used, e.g. {_some(self.unused)}.")
+            said.append(f"{len(self.unused):,} genes of the target are not used{self._loudest()}.")
         if self.covered is not None:
             where = "" if self.covered_cells is None else f" (in {self.covered_cells:,} cells)"
             said.append(f"{self.covered:.1%} of the target's counts are in genes that the model knows{where}.")
@@ -123,6 +128,14 @@ class GeneReport:
         if self.n_dropped:
             said.append(f"{self.n_dropped:,} genes of the model that several of the target's stand for were left out.")
         return [*said, *self.notes]
+
+    def _loudest(self) -> str:
+        """The unused genes that have most counts, with what can be done if they have many."""
+        if not self.unused_shares:
+            return f", e.g. {_some(self.unused)}"
+        named = ", ".join(f"{gene} ({share:.1%})" for gene, share in zip(self.unused, self.unused_shares, strict=False))
+        advice = ". A table of aliases can name genes of the model for them" if self.unused_shares[0] > LOUD else ""
+        return f"; most counts are in {named}{advice}"
 
     def to_dict(self) -> dict[str, Any]:
         """Numbers and sentences, as JSON; of the missing and unused genes the first ones."""
@@ -247,7 +260,10 @@ def align_genes(
         species=(species_of(model_symbols or model), species_of(target_symbols or target)),
         n_seen=int(looked_at.sum()),
         n_seen_matched=int((looked_at & is_matched).sum()),
-        missing=[str(gene) for gene, there in zip(model, is_matched, strict=True) if not there],
+        missing=[
+            str(model[place])
+            for place in np.flatnonzero(~is_matched)[np.argsort(~looked_at[~is_matched], kind="stable")]
+        ],
         unused=[str(gene) for row, gene in enumerate(target) if row not in used],
         notes=tuple(notes),
     )

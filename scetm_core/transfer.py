@@ -32,6 +32,7 @@ __all__ = [
     "AlignedCounts",
     "AlignedData",
     "ModelGenes",
+    "advised",
     "align",
     "align_dataset",
     "gene_report",
@@ -45,6 +46,12 @@ __all__ = [
 
 CHUNK_CELLS = 4096  # cells looked at together where counts stay on disk
 LOOKED_AT = "variable_genes.genes"  # tensor of the model's file
+N_LOUDEST = 5  # unused genes whose share of the counts is told
+PORTABLE = 0.1  # softening of the encoder's input below which it carries over badly
+NOT_PORTABLE = (
+    "This encoder was not made for another species: train the source with the preset Portable, or let the encoder learn "
+    "from the target."
+)
 MAX_VALUES = 50_000_000  # counts looked at for the report; of more, a sample of cells
 
 FINE_TUNING: Mapping[str, Mapping[str, float]] = {
@@ -166,14 +173,32 @@ def gene_report(source: Run, data: DataConfig, settings: TransferConfig) -> Gene
         n_cells = target.matrix.shape[0]
     is_whole = len(scan.cells) == n_cells
     there = scan.genes_seen if is_whole else np.ones(len(var), dtype=bool)  # a gene without counts is left out
-    found = align(genes, var[there], settings)
+    found = advised(align(genes, var[there], settings), source)
     return _covered(found, scan.counts_per_gene[there], None if is_whole else len(scan.cells))
 
 
+def advised(alignment: GeneAlignment, source: Run) -> GeneAlignment:
+    """The same, its report with a word on the encoder where that was not made to be carried over."""
+    model, species = source.config.model, alignment.report.species
+    is_across = "unknown" not in species and species[0] != species[1]
+    if not is_across or model.encoder_input != "hvg" or model.spread_floor >= PORTABLE:
+        return alignment
+    report = dataclasses.replace(alignment.report, notes=(*alignment.report.notes, NOT_PORTABLE))
+    return dataclasses.replace(alignment, report=report)
+
+
 def _covered(alignment: GeneAlignment, per_gene: np.ndarray, n_cells: int | None) -> GeneReport:
-    total = float(per_gene.sum())
-    share = float(per_gene[alignment.used].sum()) / total if total else 0.0
-    return dataclasses.replace(alignment.report, covered=share, covered_cells=n_cells)
+    total = max(float(per_gene.sum()), 1.0)
+    unused = np.flatnonzero(~alignment.used)
+    loudest = np.argsort(-per_gene[unused], kind="stable")
+    report = alignment.report
+    return dataclasses.replace(
+        report,
+        covered=float(per_gene[alignment.used].sum()) / total,
+        covered_cells=n_cells,
+        unused=[report.unused[place] for place in loudest],
+        unused_shares=tuple(float(per_gene[unused[place]]) / total for place in loudest[:N_LOUDEST]),
+    )
 
 
 class AlignedCounts:

@@ -40,6 +40,7 @@ from scetm_core.runs import Run
 from scetm_core.trainer import mean_delta, split_cells
 from scetm_core.transfer import (
     AlignedData,
+    advised,
     align,
     align_dataset,
     genes_of_run,
@@ -89,7 +90,7 @@ def analyse(run: Run, report: Reporter) -> None:
     source = _open_source(run, settings, report)
     data = load_input(run, report)
     genes = genes_of_run(source.run)
-    alignment = align(genes, data.var, settings)
+    alignment = advised(align(genes, data.var, settings), source.run)
     aligned, gene_report, said = align_dataset(data, alignment, symbols=genes.symbols)
     for sentence in [*gene_report.sentences(), *said]:
         log.info(sentence)

@@ -114,7 +114,8 @@ class ScETM(nn.Module):
 
         n_genes, n_hidden, n_topics = len(self.genes), config.n_hidden, config.n_topics
         has_choice = config.encoder_input == "hvg"
-        self.variable_genes = VariableGenes(self.n_known_genes, config.n_variable_genes) if has_choice else None
+        n_variable, floor = config.n_variable_genes, config.spread_floor
+        self.variable_genes = VariableGenes(self.n_known_genes, n_variable, floor) if has_choice else None
         n_inputs = n_genes if self.variable_genes is None else len(self.variable_genes.genes)
         self.input_weight = uniform(n_inputs, n_inputs, n_hidden)
         self.input_bias = uniform(n_inputs, n_hidden)
@@ -130,7 +131,7 @@ class ScETM(nn.Module):
         if self.features:
             self.feature_rho = normal(len(self.features), self.gene_embedding.n_emb)
             self.feature_intercepts = intercepts(len(self.features))
-            self.feature_input = VariableGenes(len(self.features), config.n_variable_genes)
+            self.feature_input = VariableGenes(len(self.features), n_variable, floor)
             n_seen = len(self.feature_input.genes)
             self.feature_weight = uniform(n_seen, n_seen, n_hidden)
 

@@ -183,7 +183,8 @@ def _sample(n_cells: int, *, rng: np.random.Generator) -> np.ndarray:
 @torch.no_grad()
 def _find_components(model: ScETM, cells: Cells, sums: GeneSums, *, rng: np.random.Generator) -> Components:
     """Randomised subspace iteration (Halko, Martinsson, Tropp 2011) on a sample of cells."""
-    genes = VariableGenes(len(model.genes), model.config.n_variable_genes).to(model.device)
+    config = model.config
+    genes = VariableGenes(len(model.genes), config.n_variable_genes, config.spread_floor).to(model.device)
     genes.choose(sums)
     values = genes(cells.load(_sample(len(cells), rng=rng)).to(model.device).cells)  # (n_sample, n_variable)
     mean = values.mean(dim=0)

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from scetm_core.model.gene_sums import COUNTS_PER_CELL, GeneSums
 from scetm_core.model.sparse import SparseRows
 
-SPREAD_FLOOR = 0.01  # added to a gene's standard deviation, so that a nearly silent gene is not blown up
 MAX_DEVIATION = 10.0  # in standard deviations; beyond, values are cut
 N_MEAN_BINS = 20  # genes are compared with others of like mean
 
@@ -29,14 +28,17 @@ class VariableGenes(nn.Module):
         Genes of the data.
     n_variable
         Genes to keep, at most `n_genes`. Until `choose` is called these are the first ones, unscaled.
+    spread_floor
+        Added to a gene's standard deviation before the division by it, see `ModelConfig.spread_floor`.
     """
 
     genes: Tensor  # (n_variable,), columns of the data
     mean: Tensor  # (n_variable,)
     spread: Tensor  # (n_variable,), standard deviation
 
-    def __init__(self, n_genes: int, n_variable: int) -> None:
+    def __init__(self, n_genes: int, n_variable: int, spread_floor: float = 0.01) -> None:
         super().__init__()
+        self.spread_floor = spread_floor
         n_variable = min(n_variable, n_genes)
         self.register_buffer("genes", torch.arange(n_variable))
         self.register_buffer("mean", torch.zeros(n_variable))
@@ -61,7 +63,9 @@ class VariableGenes(nn.Module):
             stored = (column < n_variable).nonzero().squeeze(1).to(starts.dtype)
             column, values = column[stored], values[stored]
         row = torch.searchsorted(starts, stored, right=True) - 1
-        mean, scale = (nn.functional.pad(part, (0, 1), value=1.0) for part in (self.mean, self.spread + SPREAD_FLOOR))
+        mean, scale = (
+            nn.functional.pad(part, (0, 1), value=1.0) for part in (self.mean, self.spread + self.spread_floor)
+        )
         dense = (-mean / scale).repeat(n_cells, 1)  # (n_cells, n_variable + 1), as if no gene had a count
         seen = ((COUNTS_PER_CELL * values).log1p() - mean[column]) / scale[column]
         dense.view(-1)[row * (n_variable + 1) + column] = seen
