@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 SPECIES = {"mouse": MOUSE, "human": HUMAN}
 DIRECTIONS = list(permutations(SPECIES))
+INSULIN = {"mouse": "INS,Ins2\n", "human": "Ins1,INS\nIns2,INS\n"}
+"""Source -> aliases: mice have two genes of insulin, so that it is in no table of one-to-one orthologs."""
 TYPE = "beta"
 """Cell type that a source lacks where cells it never saw are to be noticed."""
 SCORES = (
@@ -62,7 +64,7 @@ def main() -> None:
         for method in options.methods:
             for seed in range(options.seeds):
                 found = (
-                    scetm_rows(files, seed=seed, fine_tune=options.fine_tune)
+                    scetm_rows(files, seed=seed, presets=options.presets, fine_tune=options.fine_tune)
                     if method == "scetm"
                     else scvi_rows(files, seed=seed)
                 )
@@ -81,6 +83,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--methods", nargs="+", default=["scetm", "scvi"], choices=["scetm", "scvi"])
     ways = [NOTHING, ENCODER, EVERYTHING]
     parser.add_argument("--fine-tune", nargs="+", default=ways, choices=ways, help="what scETM learns from the target")
+    parser.add_argument("--presets", nargs="+", default=["portable", "standard"], choices=list(PRESETS))
     options = parser.parse_args()
     if "scvi" in options.methods and PEERS["scvi"].missing:
         print("scVI is left out, as it is not installed. Install it: pip install -r requirements-compare.txt")
@@ -122,33 +125,48 @@ def row_of(direction: tuple[str, str], method: str, *, seed: int, scores: Mappin
 # ---- scETM -----------------------------------------------------------------------------------------------------------
 
 
-def scetm_rows(files: Mapping[str, Path], *, seed: int, fine_tune: Sequence[str]) -> Iterator[Row]:
+def scetm_rows(
+    files: Mapping[str, Path], *, seed: int, presets: Sequence[str], fine_tune: Sequence[str]
+) -> Iterator[Row]:
     """Transfers between the species, a run on the target itself for comparison, and sources without `TYPE`."""
-    with tempfile.TemporaryDirectory() as folder:
-        whole = {species: train(files[species], Path(folder) / species, seed=seed) for species in SPECIES}
-        for source, target in DIRECTIONS:
-            itself = whole[target].evaluation()
-            yield row_of((source, target), "scETM trained on the target", seed=seed, scores=itself)
-            for way in fine_tune:
-                scores = transfer(whole[source], files[target], fine_tune=way)
-                yield row_of((source, target), f"scETM, learning {way}", seed=seed, scores=scores)
-        for source in map(without, SPECIES):
-            lacking = train(files[source], Path(folder) / source, seed=seed)
-            for target in SPECIES:
-                scores = transfer(lacking, files[target], fine_tune=NOTHING)
-                yield row_of((source, target), f"scETM, learning {NOTHING}", seed=seed, scores=scores)
+    for preset in presets:
+        with tempfile.TemporaryDirectory() as folder:
+            yield from rows_of_preset(files, Path(folder), seed=seed, preset=preset, fine_tune=fine_tune)
 
 
-def train(path: Path, place: Path, *, seed: int) -> Run:
-    """A run of the preset Standard."""
-    values = {**PRESETS["standard"].values, **cells_in(path).to_dict()}
+def rows_of_preset(
+    files: Mapping[str, Path], folder: Path, *, seed: int, preset: str, fine_tune: Sequence[str]
+) -> Iterator[Row]:
+    """The same for sources that were trained by one preset."""
+    name = f"scETM {PRESETS[preset].label}"
+    whole = {species: train(files[species], folder / species, seed=seed, preset=preset) for species in SPECIES}
+    for source, target in DIRECTIONS:
+        itself = whole[target].evaluation()
+        yield row_of((source, target), f"{name}, trained on the target", seed=seed, scores=itself)
+        for way in fine_tune:
+            scores = transfer(whole[source], files[target], fine_tune=way)
+            yield row_of((source, target), f"{name}, learning {way}", seed=seed, scores=scores)
+        aliases = folder / f"insulin of {source}.csv"
+        aliases.write_text(INSULIN[source], encoding="utf-8")
+        scores = transfer(whole[source], files[target], fine_tune=NOTHING, aliases=str(aliases))
+        yield row_of((source, target), f"{name}, learning {NOTHING}, insulin named", seed=seed, scores=scores)
+    for source in map(without, SPECIES):
+        lacking = train(files[source], folder / source, seed=seed, preset=preset)
+        for target in SPECIES:
+            scores = transfer(lacking, files[target], fine_tune=NOTHING)
+            yield row_of((source, target), f"{name}, learning {NOTHING}", seed=seed, scores=scores)
+
+
+def train(path: Path, place: Path, *, seed: int, preset: str) -> Run:
+    """A run of a preset."""
+    values = {**PRESETS[preset].values, **cells_in(path).to_dict()}
     return finish(Run.create(place, run_config_from_flat({**values, "name": place.name, "seed": seed, "umap": False})))
 
 
-def transfer(source: Run, path: Path, *, fine_tune: str) -> dict[str, float]:
+def transfer(source: Run, path: Path, *, fine_tune: str, aliases: str | None = None) -> dict[str, float]:
     """Scores of a run's model on the cells of another file."""
-    place = source.path.with_name(f"{source.id} to {path.stem}, {fine_tune}")
-    settings = TransferConfig(source_run=source.id, fine_tune=fine_tune)
+    place = source.path.with_name(f"{source.id} to {path.stem}, {fine_tune}{', aliases' if aliases else ''}")
+    settings = TransferConfig(source_run=source.id, fine_tune=fine_tune, aliases=aliases)
     config = transfer_config(source, data=cells_in(path), transfer=settings, name=place.name, umap=False)
     run = finish(Run.create(place, config))
     return {**run.evaluation(), **flagged(run)}

@@ -49,8 +49,8 @@ LOOKED_AT = "variable_genes.genes"  # tensor of the model's file
 N_LOUDEST = 5  # unused genes whose share of the counts is told
 PORTABLE = 0.1  # softening of the encoder's input below which it carries over badly
 NOT_PORTABLE = (
-    "This encoder was not made for another species: train the source with the preset Portable, or let the encoder learn "
-    "from the target."
+    "This encoder was not made for another species: train the source with the preset Portable, or let the encoder "
+    "learn from the target."
 )
 MAX_VALUES = 50_000_000  # counts looked at for the report; of more, a sample of cells
 
