@@ -13,7 +13,16 @@ from dash.development.base_component import Component
 
 from pages._shared import ids, studio
 from pages._shared.export import csv_button, csv_download
-from pages._shared.parts import card, empty_state, figure_card, link_button, notice, page, size_in_words
+from pages._shared.parts import (
+    card,
+    empty_state,
+    figure_card,
+    link_button,
+    notice,
+    page,
+    size_in_words,
+    upload_box,
+)
 from scetm_core.config import DataConfig, run_config_from_flat
 from scetm_core.data.catalog import UPLOAD_ENDINGS
 from scetm_core.data.checks import CheckReport, check_dataset
@@ -80,16 +89,7 @@ def _add_card() -> Component:
         dmc.Stack(
             [
                 dmc.Button("Use demo data", id=DEMO, variant="light", fullWidth=True),
-                html.Div(
-                    [
-                        html.Button(
-                            "Upload a file: drop it here, or click to choose", className="upload-pick", type="button"
-                        ),
-                        html.Div(className="upload-bar"),
-                        html.Div(className="upload-words", role="status"),
-                    ],
-                    className="upload-box",
-                ),
+                upload_box(),
                 dmc.Text(
                     f"Up to {limit}; it stays on this computer. Readable: {', '.join(UPLOAD_ENDINGS)}. For .zarr and "
                     "10x folders, start the app with --data-dir FOLDER.",

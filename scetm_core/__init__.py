@@ -14,7 +14,7 @@ Map of the package, from the bottom up (arrows point down only)::
     build            data + settings -> an untrained model
     trainer          one training: steps, reports, checks, the way back;  checkpoints: its state on disk
     train, infer     fit(model, ...) yields records; fitted model + data -> result AnnData
-    transfer         a trained model for other cells: genes, counts in its columns, settings (transfer_settings)
+    transfer         a trained model for other cells: genes, settings (transfer_settings), counts (aligned_data)
     label_transfer   labels of a source given to a target;  novelty: cells unlike the source
     embedding        neighbours, Leiden clusters, UMAP of a result
     evaluation       all scores of an embedding, with standard errors

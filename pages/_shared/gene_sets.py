@@ -18,6 +18,7 @@ from dash.development.base_component import Component
 
 from pages._shared import studio
 from pages._shared.errors import inform
+from pages._shared.parts import upload_box
 from scetm_core import keys
 from scetm_core.data.catalog import GENE_SET_ENDINGS, MARKER_ENDINGS
 from scetm_core.data.demo import REACTOME, package_file
@@ -133,16 +134,6 @@ def _read_once(path: Path, stamp: int) -> dict[str, list[str]]:
 
 def adding() -> Component:
     """The button that opens "Add gene sets", and what opens; once a page. `ADDED` then holds the new source's name."""
-    kind: dict[str, Any] = {"data-kind": "gene-sets"}
-    upload = html.Div(
-        [
-            html.Button("Upload a file: drop it here, or click to choose", className="upload-pick", type="button"),
-            html.Div(className="upload-bar"),
-            html.Div(className="upload-words", role="status"),
-        ],
-        className="upload-box",
-        **kind,
-    )
     endings = ", ".join((*GENE_SET_ENDINGS, *MARKER_ENDINGS))
     library = dmc.Group(
         [
@@ -157,7 +148,7 @@ def adding() -> Component:
     content = dmc.Stack(
         [
             dmc.Text("From a file", fw=600, size="sm"),
-            upload,
+            upload_box("gene-sets"),
             dmc.Text(
                 f"Readable: {endings}. A .gmt, or a table of markers as PanglaoDB and CellMarker offer them, or with "
                 "two columns: cell type, gene. It stays on this computer.",

@@ -170,6 +170,27 @@ def link_button(label: str, href: str, **look: Any) -> Component:
     return dcc.Link(dmc.Button(label, **{"variant": "light", **look}, tabIndex=-1), href=href, className="button-link")
 
 
+def upload_box(kind: str = "") -> Component:
+    """Where a file is dropped or chosen to be uploaded; assets/studio.js does the rest.
+
+    Parameters
+    ----------
+    kind
+        Of file, as the upload route knows them; empty for a data set. The answer goes into the store
+        "uploaded-KIND", or "uploaded".
+    """
+    attributes: dict[str, Any] = {"data-kind": kind} if kind else {}
+    return html.Div(
+        [
+            html.Button("Upload a file: drop it here, or click to choose", className="upload-pick", type="button"),
+            html.Div(className="upload-bar"),
+            html.Div(className="upload-words", role="status"),
+        ],
+        className="upload-box",
+        **attributes,
+    )
+
+
 def notice(message: str, *, title: str = "", color: str = "red") -> Component:
     """Something went wrong, or is worth knowing; the text of a ScetmError can go in as it is."""
     return dmc.Alert(message, title=title or None, color=color, variant="light")  # has role="alert" by itself

@@ -14,7 +14,7 @@ from dash.development.base_component import Component
 
 from pages._shared import ids, studio
 from pages._shared.opened import is_grouping
-from pages._shared.parts import card, empty_state, link_button, notice
+from pages._shared.parts import card, empty_state, link_button, notice, upload_box
 from scetm_core import jobs, keys
 from scetm_core.config import DataConfig, RunConfig
 from scetm_core.data.demo import HUMAN, MOUSE
@@ -184,22 +184,12 @@ def _side(source: Run) -> Component:
 
 
 def _add_names() -> Component:
-    box: dict[str, Any] = {"data-kind": "names"}
-    upload = html.Div(
-        [
-            html.Button("Upload a table: drop it here, or click to choose", className="upload-pick", type="button"),
-            html.Div(className="upload-bar"),
-            html.Div(className="upload-words", role="status"),
-        ],
-        className="upload-box",
-        **box,
-    )
     words = (
         "A .csv or .tsv. Orthologs: two columns whose names or genes say which species is which. Aliases: name in the "
         "target, name in the source. It stays on this computer, and is chosen under Orthologs or Table of aliases."
     )
     return dmc.Modal(
-        dmc.Stack([upload, dmc.Text(words, size="xs", c="dimmed")]), id=MODAL, opened=False,
+        dmc.Stack([upload_box("names"), dmc.Text(words, size="xs", c="dimmed")]), id=MODAL, opened=False,
         title="Add a table of gene names",
     )  # fmt: skip
 
