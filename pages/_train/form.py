@@ -83,12 +83,15 @@ def _settings_card(refs: Sequence[str], chosen: str) -> Component:
                 title="Data",
             ),
             card(
-                dmc.SegmentedControl(
-                    id=PRESET,
-                    data=[{"value": name, "label": entry.label} for name, entry in PRESETS.items()],
-                    value=FIRST_PRESET,
-                    fullWidth=True,
-                    **{"aria-label": "Preset"},
+                html.Div(
+                    dmc.SegmentedControl(
+                        id=PRESET,
+                        data=[{"value": name, "label": entry.label} for name, entry in PRESETS.items()],
+                        value=FIRST_PRESET,
+                        fullWidth=True,
+                        **{"aria-label": "Preset"},
+                    ),
+                    className="wraps",
                 ),
                 dmc.Text(preset.description, id="train-preset-text", size="sm", c="dimmed", mt=6),
                 html.Div([field(name, preset.values.get(name)) for name in MAIN], className="field-row"),
