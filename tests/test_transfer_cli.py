@@ -192,3 +192,25 @@ def test_a_folder_that_is_taken_is_one_line_of_error(
     capsys.readouterr()
     assert main(["transfer", str(source.path), str(planted_file), "--out", str(source.path)]) == 1
     assert_one_line_of_error(capsys, "exists already")
+
+
+def test_an_interrupted_transfer_resumes_with_the_same_settings_and_no_others(
+    source: Run, planted_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, out = Run.append_metrics, source.path.parent / "stopped"
+    arguments = ["transfer", str(source.path), str(planted_file), "--out", str(out), "--fine-tune", "encoder"]
+    arguments += ["--max-steps", "20", "--device", "cpu", "--no-umap"]
+
+    def interrupt(run: Run, records: object) -> None:
+        original(run, records)  # type: ignore[arg-type]
+        signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "append_metrics", interrupt)
+        assert main(arguments) == 130
+    assert Run(out).status().state == "cancelled"
+    capsys.readouterr()
+    assert main([*arguments, "--resume", "--seed", "5"]) == 1
+    assert_one_line_of_error(capsys, "has other settings")
+    assert main([*arguments, "--resume"]) == 0
+    assert Run(out).metrics()["step"].tolist() == [10, 20]

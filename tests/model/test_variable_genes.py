@@ -111,12 +111,13 @@ def test_a_batch_without_cells_has_means_of_zero() -> None:
     )
 
 
-def test_the_encoder_sees_clipped_standardised_log_expression() -> None:
+@pytest.mark.parametrize("floor", [0.01, 1.0])
+def test_the_encoder_sees_clipped_standardised_log_expression(floor: float) -> None:
     cells = made_up_cells(n_batches=2)
-    genes = VariableGenes(400, 50)
+    genes = VariableGenes(400, 50, floor)
     genes.choose(sums_of(cells))
     logged = np.log1p(1e4 * fractions_of(cells))[:, genes.genes.numpy()]
-    expected = np.clip((logged - logged.mean(axis=0)) / (logged.std(axis=0) + 0.01), -10, 10)
+    expected = np.clip((logged - logged.mean(axis=0)) / (logged.std(axis=0) + floor), -10, 10)
     np.testing.assert_allclose(seen_by(genes, cells, np.arange(120)), expected, atol=1e-3)
 
 
