@@ -32,7 +32,7 @@ compare: $(VENV)/.installed ## the methods that the Compare page can run beside 
 	$(PIP) install --quiet --requirement requirements-compare.txt
 
 browser: ## Debian's Chromium for the browser tests, where it may be installed
-	@if $(PYTHON) tests/browser/find_chromium.py; then :; \
+	@if $(PYTHON) benchmarks/_chromium.py; then :; \
 	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; \
 	else echo "No Chromium found: the browser tests will be skipped. On Debian: sudo apt-get install chromium"; fi

@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmarks._chromium import find_chromium
 from benchmarks._report import report
 from benchmarks._serve import ROOT, served
 from scetm_core.config import run_config_from_flat
 from scetm_core.data.demo import write_demo
 from scetm_core.runs import Run
 from scetm_core.worker import run_analysis
-from tests.browser.find_chromium import find_chromium
 
 PAGES = ("/", "/data?file=demo/mouse_pancreas.h5ad", "/train?file=demo/mouse_pancreas.h5ad", "/cells", "/topics")
 DRAWN = """() => [...document.querySelectorAll('.js-plotly-plot')].every(g => g.data && g.data.length > 0)

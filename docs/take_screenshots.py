@@ -10,6 +10,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
+from benchmarks._chromium import find_chromium
 from benchmarks._serve import ROOT, served
 from scetm_core import keys
 from scetm_core.answers import answer
@@ -28,7 +29,6 @@ from scetm_core.runs import Run
 from scetm_core.transfer import transfer_config
 from scetm_core.transfer_settings import TransferConfig
 from scetm_core.worker import run_analysis
-from tests.browser.find_chromium import find_chromium
 
 FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 PICTURES = {

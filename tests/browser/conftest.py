@@ -16,10 +16,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from benchmarks._chromium import find_chromium
 from scetm_core import keys
 from scetm_core.config import run_config_from_flat
 from scetm_core.runs import Run, list_runs
-from tests.browser.find_chromium import find_chromium
 from tests.pages.by_hand import COLUMNS, DONE, N_TOPICS, finish, planted_data, result_of
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
