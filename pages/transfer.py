@@ -53,6 +53,9 @@ COLOR_WORDS = {
     keys.TRANSFER_CONFIDENCE: "Confidence of the label",
     keys.UNLIKE_SOURCE: "Unlike the source",
 }
+ADDED = (keys.TRANSFERRED_LABEL, keys.TRANSFER_CONFIDENCE, keys.NEAREST_CENTROID, keys.NOVELTY_P, keys.NOVELTY_P_NLL,
+         keys.NOVELTY_P_EXPRESSION)  # fmt: skip
+"""Columns that a transfer adds; a source that is one itself has its own, of another model."""
 SOURCE_CELL, LIKE, UNLIKE = "source", "like the source", "unlike the source"
 FLAG_COLORS = {SOURCE_CELL: "#b8c0ca", LIKE: "#56B4E9", UNLIKE: "#D55E00"}
 NO_SOURCE = "The source run is gone, so its cells cannot be shown. Put its folder back."
@@ -163,6 +166,12 @@ def values_of(run: Run, source: Run, color: str) -> tuple[tuple[pd.Series, pd.Se
         )
         return thetas, f"{studio.topic_label(topic, run.topic_names())}, theta", None
     values = result.obs[color]
+    if (
+        color in origin.obs
+        and color not in (keys.LEIDEN, *ADDED)
+        and is_grouping(values) == is_grouping(origin.obs[color])
+    ):
+        return (origin.obs[color], values), color, None
     is_number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
     if is_number:
         return (pd.Series(np.nan, index=origin.obs_names), values), color, None

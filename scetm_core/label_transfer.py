@@ -66,8 +66,8 @@ def transfer_labels(
         points, codes = points[rows], codes[rows]
     near = nearest_in(points, target, n_neighbors).indices  # (n_cells, k)
     votes = codes[near]
-    counted = np.zeros((len(target), len(names)))
-    np.add.at(counted, (np.arange(len(target))[:, None], votes), 1.0)
+    counted = np.zeros((len(target), len(names)), dtype=np.int16)
+    np.add.at(counted, (np.arange(len(target))[:, None], votes), 1)
     leading = counted == counted.max(axis=1, keepdims=True)
     first = leading[np.arange(len(target))[:, None], votes].argmax(axis=1)  # the nearest cell of a leading label
     chosen = votes[np.arange(len(target)), first]

@@ -30,6 +30,9 @@ from scetm_core.novelty import (
     MAX_REFERENCE,
     MIN_COMPARED,
     NOVEL,
+    NOVELTY,
+    P_EXPRESSION,
+    P_NLL,
     NoveltyTest,
     genes_compared,
     judge_novelty,
@@ -131,7 +134,8 @@ def analyse(run: Run, report: Reporter) -> None:
             np.save(stream, reference)
     about_labels = _give_labels(result, source, reference)
     if novelty is not None:
-        result.obs = result.obs.join(novelty)
+        for column in (NOVELTY, P_NLL, P_EXPRESSION, NOVEL):
+            result.obs[column] = novelty[column]
     has_map = keys.X_UMAP in source.result.obsm
     about_map = [] if has_map or not config.umap else ["The source has no map, so the target got one of its own."]
     embed_and_score(

@@ -736,3 +736,10 @@ def test_genes_that_a_transfer_has_learnt_stay_in_the_next(transfer: Transfer, p
     first = transfer(by_hand(planted), fine_tune=NEW_GENES, train={"max_steps": 5})
     second = transfer(by_hand(planted), of=first, fine_tune=NEW_GENES, train={"max_steps": 5})
     np.testing.assert_array_equal(first.load_result().varm["rho"], second.load_result().varm["rho"])
+
+
+def test_columns_of_the_target_that_are_called_like_ours_give_way(transfer: Transfer, planted: ad.AnnData) -> None:
+    planted.obs[NOVELTY], planted.obs[LABEL] = "mine", "mine"
+    result = transfer(planted).load_result()
+    assert result.obs[NOVELTY].between(0, 1).all()
+    assert set(result.obs[LABEL]) <= set(planted.obs["cell_type"])

@@ -169,7 +169,8 @@ def transfers_card(source: Run) -> Component | None:
     runs, _ = studio.list_readable_runs()
     rows = []
     for run in runs:
-        if (transfer := run.config.transfer) is None or transfer.source_run != source.id:
+        transfer = run.config.transfer
+        if transfer is None or (run.path.parent / transfer.source_run).resolve() != source.path.resolve():
             continue
         found = run.evaluation()
         accuracy, flagged = found.get("label_accuracy"), found.get("share_unlike_source")
