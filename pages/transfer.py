@@ -361,5 +361,4 @@ clientside_callback(
     "function (color, run) { window.scetm.keepInUrl({run: run, color: color}, ['file', 'done']); }",
     Input(parts.COLOR, "value"),
     State(ids.ACTIVE_RUN, "data"),
-    prevent_initial_call=True,
 )
