@@ -143,7 +143,7 @@ def color_options(run: Run, result: ad.AnnData) -> list[dict[str, Any]]:
 
 def values_of(run: Run, source: Run, color: str) -> tuple[tuple[pd.Series, pd.Series], str, Mapping[str, str] | None]:
     """What the cells of the source, and of the target, are coloured by; its title; colours of categories."""
-    result, origin = studio.load_result(run.id), studio.load_result(source.id)
+    result, origin = studio.load_result(run.id), studio.result_of(source)
     own, transfer = run.config.data, run.config.transfer
     assert transfer is not None
     column = source_labels(source, origin.obs, transfer)
@@ -161,7 +161,7 @@ def values_of(run: Run, source: Run, color: str) -> tuple[tuple[pd.Series, pd.Se
     if color.startswith("topic_") and color not in result.obs:
         topic = int(color.removeprefix("topic_"))
         thetas = (
-            pd.Series(source_theta(run)[:, topic], index=origin.obs_names),
+            pd.Series(source_theta(run, result=origin)[:, topic], index=origin.obs_names),
             pd.Series(np.asarray(result.obsm[keys.THETA])[:, topic], index=result.obs_names),
         )
         return thetas, f"{studio.topic_label(topic, run.topic_names())}, theta", None
@@ -192,7 +192,7 @@ def _batches(source: Run, origin: ad.AnnData, run: Run, result: ad.AnnData) -> t
 
 def places_of(run: Run, source: Run, layout_name: str) -> tuple[np.ndarray, np.ndarray] | str:
     """Where the cells of both lie on the map asked for, or why there is none."""
-    result, origin = studio.load_result(run.id), studio.load_result(source.id)
+    result, origin = studio.load_result(run.id), studio.result_of(source)
     if layout_name == parts.JOINT:
         table = studio.load_table(run.id, parts.KIND, keys.JOINT_MAP_TABLE)
         if table is None or len(table) != result.n_obs + origin.n_obs:
@@ -272,12 +272,12 @@ def _topic_use(run_id: str, group: str) -> pd.DataFrame:
     run, result = studio.open_run(run_id), studio.load_result(run_id)
     source, transfer = run.source, run.config.transfer
     assert transfer is not None
-    theta, chosen = source_theta(run), result.obs[keys.TRANSFERRED_LABEL].astype(str) == group
-    own = np.asarray(result.obsm[keys.THETA])
+    origin = studio.result_of(source)
+    theta, own = source_theta(run, result=origin), np.asarray(result.obsm[keys.THETA])
     if group == parts.EVERY:
         return topic_use_frame(theta, own)
-    origin = studio.load_result(source.id).obs
-    labels = origin[source_labels(source, origin, transfer)].astype(str)
+    labels = origin.obs[source_labels(source, origin.obs, transfer)].astype(str)
+    chosen = result.obs[keys.TRANSFERRED_LABEL].astype(str) == group
     return topic_use_frame(theta[(labels == group).to_numpy()], own[chosen.to_numpy()])
 
 
@@ -316,9 +316,12 @@ def download_genes(n_clicks: int | None, run_id: str) -> Any:
     return dcc.send_data_frame(studio.load_result(run_id).var.to_csv, f"{run_id}-genes.csv", index_label="gene")
 
 
-def cells_table(run_id: str) -> pd.DataFrame:
+def target_table(run_id: str) -> pd.DataFrame:
     """The target's cells with their places, labels and p-values."""
-    result = studio.load_result(run_id)
+    return _cells_table(studio.load_result(run_id))
+
+
+def _cells_table(result: ad.AnnData) -> pd.DataFrame:
     table: pd.DataFrame = result.obs.copy()
     if keys.X_UMAP in result.obsm:
         table[["umap_1", "umap_2"]] = np.asarray(result.obsm[keys.X_UMAP])
@@ -341,10 +344,10 @@ def _offer_csv(graph: str, make: Any, *inputs: State) -> None:
 
 def source_table(run_id: str) -> pd.DataFrame:
     """The source's cells with their places."""
-    return cells_table(studio.open_run(run_id).source.id)
+    return _cells_table(studio.result_of(studio.open_run(run_id).source))
 
 
-_offer_csv(parts.TARGET_MAP, cells_table)
+_offer_csv(parts.TARGET_MAP, target_table)
 _offer_csv(parts.SOURCE_MAP, source_table)
 _offer_csv(parts.CONFUSION, _confusion)
 _offer_csv(parts.TOPIC_USE, _topic_use, State(parts.USE_GROUP, "value"))

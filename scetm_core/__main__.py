@@ -218,21 +218,19 @@ def run_transfer(options: argparse.Namespace) -> int:
     source, out = Path(given["source_run"]).expanduser().resolve(), options.out.expanduser().resolve()
     given["source_run"] = source.name if source.parent == out.parent else str(source)
     of_data = {entry.name for entry in settings_of(DataConfig)}
-    training = {name: getattr(options, name) for name in TRANSFER_TRAINING}
+    training = {name: value for name in TRANSFER_TRAINING if (value := getattr(options, name)) is not None}
     config = transfer_config(
         Run(source),
         data=DataConfig(**{name: value for name, value in given.items() if name in of_data}),
         transfer=TransferConfig(**{name: value for name, value in given.items() if name not in of_data}),
         name=options.out.name,
-        train={name: value for name, value in training.items() if value is not None},
+        train=training,
         umap=options.umap,
     )
-    if not options.resume or not options.out.exists():
-        return _run_in_foreground(Run.create(options.out, config))
-    run = Run(options.out)
-    if run.config != config:
-        raise ConfigError(f"The transfer in {options.out} has other settings. Give the same ones to resume it.")
-    run.clear_cancel()
+    if options.resume and options.out.exists():
+        run = _run_to_resume(options, {**given, **training, "umap": options.umap})
+    else:
+        run = Run.create(options.out, config)
     return _run_in_foreground(run)
 
 
@@ -248,7 +246,7 @@ def _run_in_foreground(run: Run) -> int:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     signal.signal(signal.SIGINT, stop_at_next_step)
-    with StepBar(run.config.train.max_steps) as bar:
+    with StepBar(run.status().max_steps) as bar:
         state = run_analysis(run, on_change=bar.show)
     if state == "done":
         print(json.dumps({**run.evaluation(), **run.transfer_report()}, indent=2))
@@ -263,8 +261,8 @@ def _run_to_resume(options: argparse.Namespace, given: dict[str, Any]) -> Run:
 
     run = Run(options.out)
     own = run.config.to_dict()
-    flat = {**own, **own["data"], **own["model"], **own["train"]}
-    if changed := sorted(name for name, value in given.items() if flat[name] != value):
+    flat = {**own, **own["data"], **own["model"], **own["train"], **(own["transfer"] or {})}
+    if changed := sorted(name for name, value in given.items() if flat.get(name) != value):
         raise ConfigError(
             f"The run in {options.out} has other settings: {', '.join(changed)}. A run keeps its settings; "
             "leave these options out to resume, or train into a new folder."

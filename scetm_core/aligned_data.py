@@ -13,6 +13,7 @@ import scipy.sparse as sp
 
 from scetm_core import keys
 from scetm_core.data.names import count
+from scetm_core.data.stream import row_sums
 from scetm_core.errors import TransferError
 from scetm_core.gene_alignment import GeneAlignment, GeneReport
 from scetm_core.gene_names import SYMBOL
@@ -128,8 +129,10 @@ def _in_columns(
     left = np.flatnonzero(of_known > 0)
     if len(left) < 2:
         raise TransferError("No cell of the target has counts in the genes that the model knows. Look at its genes.")
+    if counts is not None and len(left) < counts.shape[0]:
+        counts = counts[left]
     aligned = AlignedData(
-        X=AlignedCounts(data.X, membership, rows=left, totals=totals[left]) if counts is None else counts[left],
+        X=AlignedCounts(data.X, membership, rows=left, totals=totals[left]) if counts is None else counts,
         obs=data.obs.iloc[left],
         var=var,
         uns=data.uns,
@@ -157,14 +160,12 @@ def _look_through(
     if sp.issparse(counts) or isinstance(counts, np.ndarray):
         whole: sp.csr_matrix = sp.csr_matrix(counts)  # type: ignore[arg-type]
         aligned = _times(whole, membership)
-        of_known = _row_sums(aligned[:, :n_known])
-        return aligned, _row_sums(aligned), of_known, np.asarray(whole.sum(axis=0, dtype=np.float64)).ravel()
+        return aligned, *_totals(aligned, n_known), np.asarray(whole.sum(axis=0, dtype=np.float64)).ravel()
     totals, of_known, per_gene = np.zeros(counts.shape[0]), np.zeros(counts.shape[0]), np.zeros(counts.shape[1])
     for first in range(0, counts.shape[0], CHUNK_CELLS):
         rows = np.arange(first, min(first + CHUNK_CELLS, counts.shape[0]))
         piece = counts[rows]
-        aligned = _times(piece, membership)
-        totals[rows], of_known[rows] = _row_sums(aligned), _row_sums(aligned[:, :n_known])
+        totals[rows], of_known[rows] = _totals(_times(piece, membership), n_known)
         per_gene += np.asarray(piece.sum(axis=0, dtype=np.float64)).ravel()
     return None, totals, of_known, per_gene
 
@@ -175,8 +176,13 @@ def _times(counts: sp.csr_matrix, membership: sp.csr_matrix) -> sp.csr_matrix:
     return product
 
 
-def _row_sums(counts: sp.csr_matrix) -> np.ndarray:
-    return np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
+def _totals(counts: sp.csr_matrix, n_known: int) -> tuple[np.ndarray, np.ndarray]:
+    """Total counts of each cell in all columns, and in the first `n_known`, (n_cells,) each."""
+    totals = row_sums(counts.data, counts.indptr)
+    if n_known == counts.shape[1]:
+        return totals, totals
+    known = counts[:, :n_known]
+    return totals, row_sums(known.data, known.indptr)
 
 
 def covered(alignment: GeneAlignment, per_gene: np.ndarray, n_cells: int | None) -> GeneReport:

@@ -166,14 +166,15 @@ def _joint_map_of_transfer(
     from scetm_core.metrics import find_neighbors
     from scetm_core.transfer import source_delta
 
-    source = source_delta(run)
+    origin = run.source.load_result()
+    source = source_delta(run, result=origin)
     delta = np.concatenate([source, result.obsm[keys.DELTA]])
     on_progress(0.1, "Finding neighbours among the cells of both.")
     graph = neighbor_graph(find_neighbors(delta, N_NEIGHBORS, seed=request.seed))
     on_progress(0.3, "Laying the cells of both out.")
     places = umap_layout(delta, graph, seed=request.seed)
     is_source = np.arange(len(delta)) < len(source)
-    cells = [*run.source.load_result().obs_names, *result.obs_names]
+    cells = [*origin.obs_names, *result.obs_names]
     table = pd.DataFrame({"side": np.where(is_source, "source", "target"), "cell": cells})
     return table.assign(x=places[:, 0], y=places[:, 1]), []
 

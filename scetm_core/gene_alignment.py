@@ -235,36 +235,33 @@ def align_genes(
     places, by_way = max(found, key=lambda candidate: len(set(candidate[0].values())))
     if len(places) < max(1, MIN_MATCHED * len(model)):
         raise TransferError(_no_match(target, model, across=orthologs is not None))
-    rows, columns, n_summed, n_dropped = _best(places, by_way, ways=ways, several=several)
+    sources, n_several = _best(places, by_way, ways=ways, several=several)
+    rows = [row for found_rows in sources.values() for row in found_rows]
+    columns = [column for column, found_rows in sources.items() for _ in found_rows]
     values = np.ones(len(rows), dtype=np.float32)
     membership = sp.csr_matrix((values, (rows, columns)), shape=(len(target), len(model)))
     table = pd.DataFrame({keys.TARGET_GENE: "", keys.WAY: ""}, index=pd.Index(list(model), dtype=object), dtype=object)
-    sources: dict[int, list[int]] = {}
-    for row, column in zip(rows, columns, strict=True):
-        sources.setdefault(column, []).append(row)
-    matched = sorted(sources)
-    table.iloc[matched, 0] = [SEVERAL.join(target[row] for row in sources[column]) for column in matched]
-    table.iloc[matched, 1] = [by_way[sources[column][0]] for column in matched]
-    is_matched = np.zeros(len(model), dtype=bool)
-    is_matched[matched] = True
+    matched, found_by = list(sources), [by_way[found_rows[0]] for found_rows in sources.values()]
+    table.iloc[matched, 0] = [SEVERAL.join(target[row] for row in found_rows) for found_rows in sources.values()]
+    table.iloc[matched, 1] = found_by
+    is_missing, is_unused = np.ones(len(model), dtype=bool), np.ones(len(target), dtype=bool)
+    is_missing[matched], is_unused[rows] = False, False
     looked_at = np.ones(len(model), dtype=bool) if seen is None else seen
-    counted = Counter(by_way[sources[column][0]] for column in matched)
-    used = set(rows)
+    missing = np.flatnonzero(is_missing)
+    missing = missing[np.argsort(~looked_at[missing], kind="stable")]
+    counted = Counter(found_by)
     report = GeneReport(
         n_model=len(model),
         n_target=len(target),
         n_matched=len(matched),
         how={way: counted[way] for way in ways if counted[way]},
-        n_summed=n_summed,
-        n_dropped=n_dropped,
+        n_summed=n_several if several == SUM else 0,
+        n_dropped=n_several if several == DROP else 0,
         species=(species_of(model_symbols or model), species_of(target_symbols or target)),
         n_seen=int(looked_at.sum()),
-        n_seen_matched=int((looked_at & is_matched).sum()),
-        missing=[
-            str(model[place])
-            for place in np.flatnonzero(~is_matched)[np.argsort(~looked_at[~is_matched], kind="stable")]
-        ],
-        unused=[str(gene) for row, gene in enumerate(target) if row not in used],
+        n_seen_matched=int((looked_at & ~is_missing).sum()),
+        missing=[str(model[place]) for place in missing.tolist()],
+        unused=[str(target[row]) for row in np.flatnonzero(is_unused).tolist()],
         notes=tuple(notes),
     )
     return GeneAlignment(membership=membership, table=table, report=report)
@@ -305,21 +302,20 @@ def _places_of(names: Sequence[str]) -> dict[str, list[int]]:
 
 def _best(
     places: Mapping[int, int], by_way: Mapping[int, str], *, ways: Sequence[str], several: str
-) -> tuple[list[int], list[int], int, int]:
-    """Rows and columns of the pairs that count, and how many genes of the model were summed or dropped."""
+) -> tuple[dict[int, list[int]], int]:
+    """Column -> the rows that make it up, columns ascending; and the number of columns with several equally good."""
     rank = {way: place for place, way in enumerate(ways)}
     candidates: dict[int, list[int]] = {}
     for row, column in sorted(places.items()):
         candidates.setdefault(column, []).append(row)
-    rows, columns, n_several = list[int](), list[int](), 0
-    for column, found in sorted(candidates.items()):
-        best = min(rank[by_way[row]] for row in found)
-        kept = [row for row in found if rank[by_way[row]] == best]
-        n_several += len(kept) > 1
-        if len(kept) == 1 or several == SUM:
-            rows += kept
-            columns += [column] * len(kept)
-    return rows, columns, n_several if several == SUM else 0, n_several if several == DROP else 0
+    found: dict[int, list[int]] = {}
+    for column, rows in sorted(candidates.items()):
+        best = min(rank[by_way[row]] for row in rows)
+        found[column] = [row for row in rows if rank[by_way[row]] == best]
+    n_several = sum(len(rows) > 1 for rows in found.values())
+    if several == DROP:
+        found = {column: rows for column, rows in found.items() if len(rows) == 1}
+    return found, n_several
 
 
 def orthologs_for(

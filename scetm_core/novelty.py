@@ -28,7 +28,7 @@ from scetm_core import keys
 from scetm_core.metrics import find_neighbors, nearest_in
 from scetm_core.model import ScETM
 from scetm_core.model.cells import Cells, row_chunks
-from scetm_core.model.gene_sums import COUNTS_PER_CELL
+from scetm_core.model.gene_sums import COUNTS_PER_CELL, GeneSums
 from scetm_core.model.harmonise import find_centroids, squared_distances
 from scetm_core.model.target import MIN_GROUP, N_GROUPS
 
@@ -112,10 +112,8 @@ def genes_compared(model: ScETM, matched: np.ndarray, reference: Cells) -> np.nd
     if model.variable_genes is not None:
         looked_at = model.variable_genes.genes.cpu().numpy()
         return np.asarray(looked_at[matched[looked_at]])
-    some = reference.load(np.linspace(0, len(reference) - 1, min(len(reference), 2000)).astype(np.int64)).fractions
-    some.data = np.log1p(COUNTS_PER_CELL * some.data)
-    mean = np.asarray(some.mean(axis=0)).ravel()
-    variance = np.where(matched, np.asarray(some.multiply(some).mean(axis=0)).ravel() - mean**2, -1.0)
+    some = reference.subset(np.linspace(0, len(reference) - 1, min(len(reference), 2000)).astype(np.int64))
+    variance = np.where(matched, GeneSums.of(some, len(model.batches)).log_variance, -1.0)
     return np.sort(np.argsort(-variance, kind="stable")[: min(N_GENES, int(matched.sum()))])
 
 

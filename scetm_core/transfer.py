@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,9 @@ from scetm_core.gene_alignment import GeneAlignment, GeneReport, align_genes, or
 from scetm_core.gene_names import symbols_of
 from scetm_core.runs import Run
 from scetm_core.transfer_settings import ENCODER, EVERYTHING, NEW_GENES, TransferConfig
+
+if TYPE_CHECKING:
+    import anndata as ad
 
 __all__ = [
     "AlignedCounts",
@@ -185,8 +188,13 @@ def advised(alignment: GeneAlignment, source: Run) -> GeneAlignment:
     return dataclasses.replace(alignment, report=report)
 
 
-def source_delta(run: Run) -> np.ndarray:
+def source_delta(run: Run, *, result: ad.AnnData | None = None) -> np.ndarray:
     """Delta of the source's cells by the model of a transfer, (n_source, n_topics).
+
+    Parameters
+    ----------
+    result
+        Of the source, if it is loaded already.
 
     Raises
     ------
@@ -195,18 +203,18 @@ def source_delta(run: Run) -> np.ndarray:
     """
     path = run.source_delta_path
     if not path.is_file():
-        return np.asarray(run.source.load_result().obsm[keys.DELTA])
+        return np.asarray((run.source.load_result() if result is None else result).obsm[keys.DELTA])
     try:
         return np.asarray(np.load(path, allow_pickle=False))
     except (OSError, ValueError) as error:
         raise RunError(f"{path.parent.name}/{path.name} of run {run.id} cannot be read ({error}).") from error
 
 
-def source_theta(run: Run) -> np.ndarray:
+def source_theta(run: Run, *, result: ad.AnnData | None = None) -> np.ndarray:
     """Topic mixtures of the source's cells by the model of a transfer, (n_source, n_topics); see `source_delta`."""
     from scipy.special import softmax
 
-    return np.asarray(softmax(source_delta(run), axis=1))
+    return np.asarray(softmax(source_delta(run, result=result), axis=1))
 
 
 def transfer_config(

@@ -6,6 +6,7 @@ source before any training on it.
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from scetm_core.errors import RunError, ScetmError
 from scetm_core.files import replacing
 from scetm_core.infer import infer
 from scetm_core.label_transfer import LABEL, score_transfer, transfer_labels
-from scetm_core.model.cells import CellData, batch_names, cells_to_embed, prepare_cells
+from scetm_core.model.cells import CellData, batch_names, cells_to_embed, prepare_cells, some_rows
 from scetm_core.model.scetm import ScETM, resolve_device
 from scetm_core.model.target import fit_intercepts, fix, model_for_target
 from scetm_core.novelty import (
@@ -43,6 +44,7 @@ from scetm_core.runs import Run
 from scetm_core.trainer import mean_delta, split_cells
 from scetm_core.transfer import (
     AlignedData,
+    ModelGenes,
     advised,
     align,
     align_dataset,
@@ -68,10 +70,11 @@ LEARNT = {
 
 @dataclass(frozen=True, kw_only=True)
 class _Source:
-    """The run that is applied: its model, its result, and what its cells are called."""
+    """The run that is applied: its model and genes, its result, and the column with its cells' labels."""
 
     run: Run
     model: ScETM
+    genes: ModelGenes
     result: ad.AnnData
     labels: str
 
@@ -92,9 +95,8 @@ def analyse(run: Run, report: Reporter) -> None:
     started = time.monotonic()
     source = _open_source(run, settings, report)
     data = load_input(run, report)
-    genes = genes_of_run(source.run)
-    alignment = advised(align(genes, data.var, settings), source.run)
-    aligned, gene_report, said = align_dataset(data, alignment, symbols=genes.symbols)
+    alignment = advised(align(source.genes, data.var, settings), source.run)
+    aligned, gene_report, said = align_dataset(data, alignment, symbols=source.genes.symbols)
     for sentence in [*gene_report.sentences(), *said]:
         log.info(sentence)
     for warning in gene_report.warnings:
@@ -102,29 +104,21 @@ def analyse(run: Run, report: Reporter) -> None:
     run.write_transfer({"genes": gene_report.to_dict(), "sentences": said})
     report.update(device=str(source.model.device))
     report.stage("inferring", "Fitting intercepts to the target.")
-    zero_shot = _fitted(source.model, aligned, config.data.batch_key, absent=~alignment.matched)
+    model = _fitted(source.model, aligned, config.data.batch_key)
     report.stage("inferring", "Comparing with the cells that the source was trained on.")
-    novelty, about_novelty = _novelty(source, zero_shot, aligned, alignment.matched, run)
-    model, trained_on = zero_shot, aligned
+    novelty, about_novelty = _novelty(source, model, aligned, alignment.matched, run)
     if settings.fine_tune == NEW_GENES:
-        trained_on, _, _ = align_dataset(data, alignment, symbols=genes.symbols, new_genes=True)
-        model = _fitted(
-            source.model,
-            trained_on,
-            config.data.batch_key,
-            absent=np.append(~alignment.matched, np.zeros(len(trained_on.var) - len(genes.names), dtype=bool)),
-            new_genes=list(trained_on.var_names[len(genes.names) :]),
-        )
+        aligned, _, _ = align_dataset(data, alignment, symbols=source.genes.symbols, new_genes=True)
+        model = _fitted(source.model, aligned, config.data.batch_key)
     if config.is_trained:
-        fix(model, settings.fine_tune, n_new=len(trained_on.var) - len(genes.names))
-        train_model(run, report, model, trained_on, start=False)
+        fix(model, settings.fine_tune, n_new=len(model.genes) - len(source.model.genes))
+        train_model(run, report, model, aligned, start=False)
     else:
         write_names(run, model)
         model.save(run.model_path)
     report.stage("inferring", "Embedding the cells.")
-    result = infer(model, trained_on, config)
-    for column in (keys.TARGET_GENE, keys.WAY):
-        result.var[column] = trained_on.var[column].to_numpy()
+    result = infer(model, aligned, config)
+    result.var[[keys.TARGET_GENE, keys.WAY]] = aligned.var[[keys.TARGET_GENE, keys.WAY]]
     seconds = time.monotonic() - started
     reference = source.result.obsm[keys.DELTA]
     if settings.fine_tune in (ENCODER, EVERYTHING):
@@ -138,20 +132,15 @@ def analyse(run: Run, report: Reporter) -> None:
             result.obs[column] = novelty[column]
     has_map = keys.X_UMAP in source.result.obsm
     about_map = [] if has_map or not config.umap else ["The source has no map, so the target got one of its own."]
-    embed_and_score(
-        run,
-        report,
-        result,
-        seconds=seconds,
-        place=(lambda found: _placed(found, source, reference)) if has_map else None,
-    )
+    place = functools.partial(_placed, source=source, reference=reference) if has_map else None
+    embed_and_score(run, report, result, seconds=seconds, place=place)
     report.update(message="Judging the topics.")
     sentences = [LEARNT[settings.fine_tune], *said, *about_labels, *about_novelty, *about_map]
     run.write_transfer({"genes": gene_report.to_dict(), "sentences": sentences})
     run.write_evaluation(
         {
             **run.evaluation(),
-            **judge_run(run, model, trained_on, result, measured=trained_on.var[keys.TARGET_GENE].to_numpy() != ""),
+            **judge_run(run, model, aligned, result, measured=~_is_absent(aligned)),
             **_scores(run, result),
             "n_genes_matched": gene_report.n_matched,
             "counts_covered": gene_report.covered,
@@ -162,20 +151,24 @@ def analyse(run: Run, report: Reporter) -> None:
 def _open_source(run: Run, settings: TransferConfig, report: Reporter) -> _Source:
     source = run.source
     report.stage("loading", f"Reading the model of {source.config.name}.")
-    genes_of_run(source)  # says what is wrong with a run that is not done
+    genes = genes_of_run(source)  # says what is wrong with a run that is not done
     result = source.load_result()
     labels = source_labels(source, result.obs, settings)
     model = ScETM.load(source.model_path, device=resolve_device(run.config.train.device))
-    return _Source(run=source, model=model, result=result, labels=labels)
+    return _Source(run=source, model=model, genes=genes, result=result, labels=labels)
 
 
-def _fitted(
-    source: ScETM, data: AlignedData, batch_key: str | None, *, absent: np.ndarray, new_genes: list[str] | None = None
-) -> ScETM:
-    """The source's model with intercepts of the target's own."""
-    model = model_for_target(source, batches=batch_names(data, batch_key), new_genes=new_genes or [])
-    fit_intercepts(model, prepare_cells(data, model, batch_key=batch_key), absent=absent)
+def _fitted(source: ScETM, data: AlignedData, batch_key: str | None) -> ScETM:
+    """The source's model with intercepts of the target's own, and with the genes that come after the source's."""
+    new_genes = [str(name) for name in data.var_names[len(source.genes) :]]
+    model = model_for_target(source, batches=batch_names(data, batch_key), new_genes=new_genes)
+    fit_intercepts(model, prepare_cells(data, model, batch_key=batch_key), absent=_is_absent(data))
     return model
+
+
+def _is_absent(data: AlignedData) -> np.ndarray:
+    """Mask (n_genes,) of the genes that the target lacks."""
+    return np.asarray(data.var[keys.TARGET_GENE].to_numpy() == "")
 
 
 def _source_data(run: Run) -> CellData:
@@ -230,7 +223,7 @@ def _novelty(
     train_rows, test_rows = split_cells(source.result.n_obs, held_out_share, seed=config.train.seed)
     rng = np.random.default_rng(run.config.train.seed)
     train_rows, test_rows = (
-        place[_some(rows[is_kept[rows]], most, rng)]
+        place[some_rows(rows[is_kept[rows]], most, rng)]
         for rows, most in ((train_rows, MAX_REFERENCE), (test_rows, MAX_HELD_OUT))
     )
     reference = cells.subset(train_rows)
@@ -245,10 +238,6 @@ def _novelty(
     return table.set_index(target.obs.index), said
 
 
-def _some(rows: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
-    return rows if len(rows) <= most else np.sort(rng.choice(rows, most, replace=False))
-
-
 def _give_labels(result: ad.AnnData, source: _Source, reference: np.ndarray) -> list[str]:
     """Columns of transferred labels, in the source's colours; sentences about them."""
     labels = source.result.obs[source.labels]
@@ -261,7 +250,7 @@ def _give_labels(result: ad.AnnData, source: _Source, reference: np.ndarray) -> 
     return [f"Labels were given from {source.labels!r} of {source.run.config.name}.", *said]
 
 
-def _placed(result: ad.AnnData, source: _Source, reference: np.ndarray) -> np.ndarray:
+def _placed(result: ad.AnnData, *, source: _Source, reference: np.ndarray) -> np.ndarray:
     return place_in_layout(reference, source.result.obsm[keys.X_UMAP], result.obsm[keys.DELTA])
 
 

@@ -17,6 +17,7 @@ from scetm_core.__main__ import build_parser, main
 from scetm_core.config import SECTIONS, RunConfig
 from scetm_core.runs import Run
 from scetm_core.settings import settings_of
+from tests.terminal import assert_one_line_of_error
 
 COMMANDS = ("demo", "simulate", "check", "train", "evaluate", "enrich", "differential")
 SMALL = ["--n-topics", "4", "--n-emb", "8", "--n-hidden", "16", "--max-steps", "20", "--minibatch-size", "64",
@@ -28,17 +29,6 @@ def _keep_interrupt_handler() -> Iterator[None]:
     handler = signal.getsignal(signal.SIGINT)
     yield
     signal.signal(signal.SIGINT, handler)
-
-
-def assert_one_line_of_error(capsys: pytest.CaptureFixture[str], *words: str) -> None:
-    """Nothing on stdout, one line that begins with "error: " on stderr."""
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
-    assert "Traceback" not in err
-    for word in words:
-        assert word in err
 
 
 @pytest.mark.parametrize("command", [None, *COMMANDS])

@@ -18,6 +18,7 @@ from scetm_core.runs import Run
 from scetm_core.settings import settings_of
 from scetm_core.transfer_settings import TransferConfig
 from scetm_core.worker import run_analysis
+from tests.terminal import assert_one_line_of_error
 
 SMALL = {
     "n_topics": 4, "n_emb": 8, "n_hidden": 16, "max_steps": 20, "minibatch_size": 64, "evaluate_every": 10,
@@ -47,17 +48,6 @@ def source(runs_folder: Path, planted_file: Path) -> Run:
     )
     assert run_analysis(run) == "done", run.status().message
     return run
-
-
-def assert_one_line_of_error(capsys: pytest.CaptureFixture[str], *words: str) -> None:
-    """Nothing on stdout, one line that begins with "error: " on stderr."""
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
-    assert "Traceback" not in err
-    for word in words:
-        assert word in err
 
 
 def test_a_transfer_ends_with_status_0_and_prints_scores_and_the_gene_report(

@@ -175,7 +175,11 @@ def load_result(run_id: str) -> ad.AnnData:
     RunError
         If there is no such run, or no result yet.
     """
-    run = open_run(run_id)
+    return result_of(open_run(run_id))
+
+
+def result_of(run: Run) -> ad.AnnData:
+    """As `load_result`, of a run that may lie outside this home: the source of a transfer."""
     stamp = run.result_path.stat().st_mtime_ns if run.has_result else 0
     return _read_result(run.path, stamp)
 

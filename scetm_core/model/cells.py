@@ -337,6 +337,11 @@ def number_scale(values: pd.Series) -> tuple[float, float]:
     return mean, spread if spread > 1e-9 * abs(mean) else 1.0
 
 
+def some_rows(rows: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
+    """The rows, or where they are more than `most`, that many drawn at random, in ascending order."""
+    return rows if len(rows) <= most else np.sort(rng.choice(rows, most, replace=False))
+
+
 def row_chunks(n_cells: int, size: int) -> Iterator[np.ndarray]:
     """Consecutive rows, `size` at a time."""
     return (np.arange(first, min(first + size, n_cells)) for first in range(0, n_cells, size))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from scetm_core.errors import TransferError
-from scetm_core.model.cells import Cells, Minibatch
+from scetm_core.model.cells import Cells, Minibatch, some_rows
 from scetm_core.model.harmonise import find_centroids, squared_distances
 from scetm_core.model.scetm import ScETM
 from scetm_core.transfer_settings import ENCODER, EVERYTHING, NEW_GENES
@@ -120,9 +120,7 @@ def fit_intercepts(model: ScETM, cells: Cells, *, absent: np.ndarray | None = No
         model.intercepts.batch[:, torch.from_numpy(absent)] = ABSENT
     most = max(MAX_FITTED // len(model.batches), MIN_GROUP)
     for code in range(len(model.batches)):
-        rows = np.flatnonzero(cells.codes == code)
-        if len(rows) > most:
-            rows = np.sort(rng.choice(rows, most, replace=False))
+        rows = some_rows(np.flatnonzero(cells.codes == code), most, rng)
         if not len(rows):
             continue
         groups = [_on_device(model, cells.subset(rows[members])) for members in _groups(model, cells.subset(rows), rng)]

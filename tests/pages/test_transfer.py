@@ -266,6 +266,19 @@ def test_a_source_that_is_gone_is_said_and_the_target_stays(
     assert words_of_figure(page.draw_flagged("leiden", TRANSFER))
 
 
+def test_a_source_that_lies_outside_the_home_is_shown_as_well(
+    page: ModuleType, source: Run, own_studio: Studio, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    source.path.rename(elsewhere)
+    config = dataclasses.replace(Run(elsewhere).config, transfer=TransferConfig(source_run=str(elsewhere)))
+    run = Run.create(own_studio.runs_folder / "of-another", config)
+    finish(run, transferred(config))
+    left, *_ = page.draw_maps(page.BY_LABEL, "source", True, "", run.id)
+    assert sum(len(trace.x) for trace in left.data[1:]) == N_CELLS
+    assert not page._topic_use(run.id, "all cells").empty
+
+
 def test_a_transfer_under_way_shows_its_progress_and_then_its_result(
     page: ModuleType, source: Run, own_studio: Studio, words_in: Words, monkeypatch: pytest.MonkeyPatch
 ) -> None:
