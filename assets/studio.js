@@ -90,7 +90,7 @@
     carry(url);
   }
 
-  const CARRIED = ["run", "topic", "set", "sets", "label", "groupby"]; // as in pages/_shared/shell.py
+  const CARRIED = ["run", "topic", "set", "sets", "label", "groupby", "selection"]; // as in pages/_shared/shell.py
   const ABOUT_NO_RUN = ["/", "/data", "/train"];
 
   /** Let the navigation lead to the other pages with what is chosen on this one. */
@@ -158,7 +158,7 @@
     if (event.dataTransfer.files.length) upload(event.dataTransfer.files[0], box);
   });
 
-  window.scetm = { saveImage, followZoom, keepInUrl };
+  Object.assign((window.scetm = window.scetm || {}), { saveImage, followZoom, keepInUrl });
 
   // Cells of tables: links within the app, and states in colour.
   const cells = (window.dashAgGridComponentFunctions = window.dashAgGridComponentFunctions || {});

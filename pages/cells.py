@@ -7,16 +7,14 @@ from typing import Any
 import dash
 import dash_mantine_components as dmc
 import plotly.graph_objects as go
-from dash import Input, Output, State, callback, clientside_callback, dcc, html, no_update
+from dash import Input, Output, State, callback, clientside_callback
 from dash.development.base_component import Component
 
-from pages._shared import colors, ids, studio
+from pages._shared import cell_maps, colors, ids, selecting
 from pages._shared.export import csv_button, csv_download
-from pages._shared.legend import legend_of
 from pages._shared.opened import Opened, open_result
 from pages._shared.parts import figure_card, legend_id, page
 from scetm_core import keys
-from scetm_core.figures import default_point_size, plot_umap
 
 dash.register_page(__name__, path="/cells", name="Cells", title="Cells · scETM Studio", order=40, group="Explore")
 
@@ -32,13 +30,15 @@ HOW_TO_READ = (
     "Each point is a cell; cells with similar topics lie close together. Distances between far-apart groups mean "
     "little. In a good integration, batches mix and cell types keep apart. Groups under 1 % of the "
     "cells, or scattered over the map, are named in the legend only. Click a name in the legend to hide it, "
-    "double-click to see it alone; the wheel zooms both maps, a double click on a map goes back."
+    "double-click to see it alone; the wheel zooms both maps, a double click on a map goes back. Change Move to Lasso "
+    "or Box to select cells; all pages then tell of them."
 )
 
 
 def layout(
-    run: str | None = None, color: str | None = None, beside: str | None = None, topic: str | None = None, **_: str
-) -> Component:
+    run: str | None = None, color: str | None = None, beside: str | None = None, topic: str | None = None,
+    zoom: str | None = None, **_: str,
+) -> Component:  # fmt: skip
     """The page; `topic=7` is short for `color=topic_7`."""
     question = "Where does each cell sit in topic space?"
     opened = open_result("Cells", question, run)
@@ -62,14 +62,18 @@ def layout(
         question,
         opened.store,
         _controls(result.n_obs),
-        html.Div(
+        *(store for graph, _ in MAPS for store in cell_maps.map_stores(graph, zoom=zoom)),
+        cell_maps.surface(
+            opened.run.id,
             [
-                figure_card(
-                    graph, title=selects[select], how_to_read=HOW_TO_READ, height=560, is_map=True, has_legend=True
+                cell_maps.framed(
+                    graph,
+                    figure_card(
+                        graph, title=selects[select], how_to_read=HOW_TO_READ, height=560, is_map=True, has_legend=True
+                    ),
                 )
                 for graph, select in MAPS
             ],
-            className="two-columns",
         ),
     )
 
@@ -77,57 +81,24 @@ def layout(
 def _controls(n_cells: int) -> Component:
     return dmc.Group(
         [
-            dmc.Text(f"{n_cells:,} cells, all of them shown", size="sm", c="dimmed", className="numbers"),
-            dmc.Group(
-                [
-                    dmc.Text("Point size", size="sm"),
-                    dmc.Slider(
-                        id=SIZE,
-                        min=1,
-                        max=12,
-                        step=0.5,
-                        value=round(2 * default_point_size(n_cells)) / 2,
-                        w=140,
-                        size="sm",
-                        label=None,
-                        thumbLabel="Point size",
-                    ),
-                ],
-                gap="xs",
-            ),
+            *cell_maps.tools(),
+            cell_maps.size_slider(SIZE, n_cells),
             dmc.Switch(id=LABELS, label="Names on the map", checked=True, size="sm"),
+            dmc.Text(cell_maps.how_many(n_cells), size="sm", c="dimmed", className="numbers"),
         ],
-        gap="xl",
+        gap="lg",
     )
 
 
-def draw_map(run_id: str, color: str, size: float | None, labels: bool) -> go.Figure:
-    """One map of the cells."""
-    frame = colors.colored_frame(run_id, color)
-    return plot_umap(frame, point_size=size, labels=labels)
-
-
-def draw_map_and_legend(
-    run_id: str, color: str, size: float | None, labels: bool, graph: str
-) -> tuple[go.Figure, Component | None]:
+def draw(
+    run_id: str, color: str, size: float | None, labels: bool, graph: str, store: dict[str, Any] | None,
+    window: list[float] | None, hidden: list[str] | None, tool: str | None,
+) -> tuple[go.Figure, Component | None]:  # fmt: skip
     """One map of the cells, and the legend below it."""
-    figure = draw_map(run_id, color, size, labels)
-    return figure, legend_of(figure, graph)
-
-
-def offer_colors(typed: str | None, chosen: str | None, run_id: str) -> Any:
-    """Offer the genes that match what is being typed."""
-    names = studio.open_run(run_id).topic_names()
-    if not typed or typed == colors.label_of(chosen or "", names):
-        return no_update
-    return colors.choices(studio.load_result(run_id), typed=typed, chosen=chosen, names=names)
-
-
-def download_cells(n_clicks: int | None, run_id: str, color: str) -> Any:
-    """The cells on the map as CSV: name, position, value."""
-    if not n_clicks:
-        return no_update
-    return dcc.send_data_frame(colors.map_table(run_id, color).to_csv, f"{run_id}-cells-{color}.csv")
+    return cell_maps.draw_map(
+        run_id, color, size, labels, graph=graph, selection=selecting.current(store, run_id), window=window,
+        hidden=hidden, tool=tool,
+    )  # fmt: skip
 
 
 for _graph, _select in MAPS:
@@ -139,21 +110,24 @@ for _graph, _select in MAPS:
         Input(SIZE, "value"),
         Input(LABELS, "checked"),
         State(_graph, "id"),
-    )(draw_map_and_legend)
+        *cell_maps.map_inputs(_graph),
+    )(draw)
     callback(
         Output(_select, "data"),
         Input(_select, "searchValue"),
         State(_select, "value"),
         State(ids.ACTIVE_RUN, "data"),
         prevent_initial_call=True,
-    )(offer_colors)
+    )(cell_maps.offer_colors)
     callback(
         Output(csv_download(_graph), "data"),
         Input(csv_button(_graph), "n_clicks"),
         State(ids.ACTIVE_RUN, "data"),
         State(_select, "value"),
         prevent_initial_call=True,
-    )(download_cells)
+    )(cell_maps.download_cells)
+
+cell_maps.follow_tool(UMAP, UMAP_BESIDE)
 
 for _from, _to in ((UMAP, UMAP_BESIDE), (UMAP_BESIDE, UMAP)):
     clientside_callback(

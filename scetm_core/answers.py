@@ -31,6 +31,7 @@ from scetm_core.requests import (
 )
 from scetm_core.runs import Run
 from scetm_core.tasks import Task
+from scetm_core.user_columns import with_user_columns
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -68,7 +69,7 @@ def answer(run: Run, name: str, request: Request, *, on_progress: Progress) -> P
     started = time.monotonic()
     path = run.table_path(kind_of(request), name)
     on_progress(0.0, "Reading the result.")
-    result = run.load_result()
+    result = with_user_columns(run, run.load_result())
     _make_folder(path.parent)
     if isinstance(request, EnrichmentRequest):
         table, sentences = _enrichment(path, result, request, on_progress)

@@ -65,6 +65,8 @@ JOINT_MAP_TABLE = "joint_map"  # in transfer: source and target laid out togethe
 TRANSFER_FILE = "transfer/report.json"  # how the genes fit, and what was done
 TASKS_FOLDER = "tasks"
 REQUEST_FILE = "request.json"
+COLUMNS_FOLDER = "columns"  # of the user's: labels given to selected cells
+SELECTIONS_FOLDER = "selections"  # rules, by their short names
 
 # Folders of a home
 RUNS_FOLDER = "runs"
@@ -79,3 +81,8 @@ SLOTS_FOLDER = "slots"
 def topic_name(topic: int) -> str:
     """Label of a topic: topics are numbered from 0."""
     return f"topic_{topic}"
+
+
+def is_topic_name(text: str) -> bool:
+    """Whether a text is the label of a topic: ``"topic_7"``."""
+    return text.startswith("topic_") and text.removeprefix("topic_").isdecimal()

@@ -262,12 +262,28 @@ class Run(JobFolder):
         """
         import anndata as ad
 
-        if not self.has_result:
-            raise RunError(f"Run {self.id} has no result yet. Wait until it is done, or resume it.")
+        self._require_result()
         try:
             return ad.read_h5ad(self.result_path)
         except Exception as error:  # anndata and h5py raise many kinds for a damaged file
             raise RunError(f"{keys.RESULT_FILE} of run {self.id} cannot be read ({error}).") from error
+
+    def open_result(self) -> ad.AnnData:
+        """As `load_result`, with obsm mapped from the file instead of read: for looking at, never to be changed.
+
+        Raises
+        ------
+        RunError
+            If there is none yet, or it is damaged.
+        """
+        from scetm_core.result_file import open_result
+
+        self._require_result()
+        return open_result(self.result_path)
+
+    def _require_result(self) -> None:
+        if not self.has_result:
+            raise RunError(f"Run {self.id} has no result yet. Wait until it is done, or resume it.")
 
     def write_evaluation(self, scores: Mapping[str, Any]) -> None:
         """Replace `evaluation.json`; not-a-number becomes null."""

@@ -87,7 +87,11 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
         "sweep",
     },
     "jobfolder": BASE | {"files"},
-    "runs": BASE | {"config", "files", "jobfolder"},
+    "result_file": BASE,
+    "runs": BASE | {"config", "files", "jobfolder", "result_file"},
+    "selection": BASE,
+    "selection_store": BASE | {"files", "runs", "selection"},
+    "user_columns": BASE | {"files", "runs"},
     "aligned_data": BASE | {"data", "gene_alignment", "gene_names"},
     "transfer": BASE | {"aligned_data", "config", "data", "gene_alignment", "gene_names", "runs", "transfer_settings"},
     "jobs": BASE | {"config", "jobfolder", "runs"},
@@ -164,7 +168,7 @@ def test_arrows_point_down_only(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((CORE / "figures").rglob("*.py")), ids=name_of)
 def test_figures_see_results_and_plotly_only(path: Path) -> None:
     libraries = {name.split(".")[0] for name in imports_of(path)} - sys.stdlib_module_names
-    assert libraries <= {"anndata", "pandas", "numpy", "plotly", "scetm_core"}
+    assert libraries <= {"anndata", "pandas", "numpy", "PIL", "plotly", "scetm_core"}
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name_of)

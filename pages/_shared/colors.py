@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dash_mantine_components as dmc
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from dash.development.base_component import Component
 
@@ -18,6 +20,7 @@ from scetm_core.data.expression import gene_expression, search_genes
 from scetm_core.errors import DataError, ScetmError
 from scetm_core.figures import empty_frame, umap_frame
 from scetm_core.gene_alignment import SEVERAL
+from scetm_core.runs import Run
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -85,9 +88,8 @@ def colored_frame(run_id: str, color: str) -> pd.DataFrame:
         if not frame.empty and color not in result.obs:
             frame.attrs["title"] = label_of(color, studio.open_run(run_id).topic_names())
         return frame
-    config = studio.open_run(run_id).config
     try:
-        return umap_frame(result, color=color, values=_expression(result, config.data, color))
+        return umap_frame(result, color=color, values=expression_of(run_id, color))
     except ScetmError as error:
         return empty_frame(str(error))
 
@@ -101,6 +103,39 @@ def _expression(result: ad.AnnData, data: DataConfig, gene: str) -> pd.Series[fl
         raise DataError(f"{gene} was not measured in {Path(data.path).name}: the model knows it from its source.")
     parts = pd.concat([gene_expression(data, name) for name in target.split(SEVERAL)], axis=1)
     return pd.Series(np.log1p(np.expm1(parts.to_numpy()).sum(axis=1)), index=parts.index, name=gene)
+
+
+def numbers_of(run_id: str, what: str) -> npt.NDArray[np.float64]:
+    """A number per cell of a run: theta of "topic_7", a numeric column, or the expression of a gene; NaN where unknown.
+
+    Raises
+    ------
+    DataError
+        If there is nothing so called, or it is no number, or a gene's expression cannot be read.
+    """
+    result = studio.load_result(run_id)
+    if what in result.obs:
+        column = result.obs[what]
+        if not pd.api.types.is_numeric_dtype(column):
+            raise DataError(f"{what} is no number. Select by its categories instead.")
+        return np.array(column.to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
+    if keys.is_topic_name(what) and int(what.removeprefix("topic_")) < result.obsm[keys.THETA].shape[1]:
+        return np.asarray(result.obsm[keys.THETA][:, int(what.removeprefix("topic_"))], dtype=np.float64)
+    if what not in result.var_names:
+        raise DataError(f"There is no column, topic or gene called {what!r}.")
+    return expression_of(run_id, what).reindex(result.obs_names).to_numpy(dtype=np.float64)
+
+
+def expression_of(run_id: str, gene: str) -> pd.Series[float]:
+    """Expression of a gene of a run, by cell name; read once and kept while the run is looked at."""
+    run = studio.open_run(run_id)
+    return _expression_of(run.path, studio.result_stamp(run), gene)
+
+
+@functools.lru_cache(maxsize=4)
+def _expression_of(path: Path, stamp: int, gene: str) -> pd.Series[float]:
+    run = Run(path)
+    return _expression(studio.result_of(run), run.config.data, gene)
 
 
 def map_table(run_id: str, color: str) -> pd.DataFrame:

@@ -10,10 +10,11 @@ from dash import ALL, Input, Output, State, callback, clientside_callback, ctx, 
 from dash.development.base_component import Component
 
 from pages._shared import ids, studio
+from pages._shared.selecting import selection_bar
 
 GROUPS = ("Prepare", "Explore", "Explain", "Judge")  # in the order of the work
 
-CARRIED = ("run", "topic", "set", "sets", "label", "groupby")
+CARRIED = ("run", "topic", "set", "sets", "label", "groupby", "selection")
 """Names in a query that mean the same on every page; assets/studio.js keeps the links up to date as they change."""
 
 BURGER = "nav-burger"
@@ -40,7 +41,7 @@ def shell() -> Component:
                 [
                     dmc.AppShellHeader(_header()),
                     dmc.AppShellNavbar(_navigation(), id=ids.NAV, **{"aria-label": "Pages"}),
-                    dmc.AppShellMain(html.Main(dash.page_container, id="main")),
+                    dmc.AppShellMain([selection_bar(), html.Main(dash.page_container, id="main")]),
                 ],
                 id=SHELL,
                 header={"height": 56},

@@ -15,6 +15,7 @@ from scetm_core.data.catalog import NAMES_ENDINGS, Catalog, DatasetFile
 from scetm_core.errors import RunError
 from scetm_core.runs import Run, list_runs
 from scetm_core.runs import open_run as open_run_in
+from scetm_core.user_columns import columns_stamp, with_user_columns
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -180,13 +181,22 @@ def load_result(run_id: str) -> ad.AnnData:
 
 def result_of(run: Run) -> ad.AnnData:
     """As `load_result`, of a run that may lie outside this home: the source of a transfer."""
-    stamp = run.result_path.stat().st_mtime_ns if run.has_result else 0
-    return _read_result(run.path, stamp)
+    return _read_result(run.path, result_stamp(run), columns_stamp(run))
+
+
+def result_stamp(run: Run) -> int:
+    """Changes when the result of a run does; 0 while there is none."""
+    return run.result_path.stat().st_mtime_ns if run.has_result else 0
+
+
+@functools.lru_cache(maxsize=8)
+def _read_result(path: Path, stamp: int, columns: tuple[tuple[str, int], ...]) -> ad.AnnData:
+    return with_user_columns(Run(path), _read_as_written(path, stamp))
 
 
 @functools.lru_cache(maxsize=4)
-def _read_result(path: Path, stamp: int) -> ad.AnnData:
-    return Run(path).load_result()
+def _read_as_written(path: Path, stamp: int) -> ad.AnnData:
+    return Run(path).open_result()
 
 
 def table_stamp(run: Run, kind: str, name: str) -> str:

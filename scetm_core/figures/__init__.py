@@ -44,6 +44,13 @@ from scetm_core.figures.pathways import (
     topics_of_pathway_frame,
 )
 from scetm_core.figures.quality import plot_histogram
+from scetm_core.figures.selected import (
+    composition_frame,
+    expected_genes_frame,
+    plot_composition,
+    plot_profile,
+    profile_frame,
+)
 from scetm_core.figures.sweep import (
     plot_sweep,
     plot_topic_match,
@@ -80,12 +87,14 @@ __all__ = [
     "agreement_frame",
     "category_colors",
     "cell_topic_frame",
+    "composition_frame",
     "confusion_frame",
     "default_point_size",
     "differential_frame",
     "differential_topics",
     "empty_figure",
     "empty_frame",
+    "expected_genes_frame",
     "flagged_frame",
     "gene_topic_frame",
     "gene_weights",
@@ -101,6 +110,7 @@ __all__ = [
     "pathway_weights",
     "plot_agreement",
     "plot_cell_topic_heatmap",
+    "plot_composition",
     "plot_confusion",
     "plot_differential_heatmap",
     "plot_flagged",
@@ -111,6 +121,7 @@ __all__ = [
     "plot_maps",
     "plot_neighborhood",
     "plot_pathway_topic_heatmap",
+    "plot_profile",
     "plot_running_sum",
     "plot_silhouettes",
     "plot_sweep",
@@ -125,6 +136,7 @@ __all__ = [
     "plot_training",
     "plot_umap",
     "plot_volcano",
+    "profile_frame",
     "running_sum_frame",
     "side_frames",
     "silhouette_frame",

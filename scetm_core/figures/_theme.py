@@ -33,6 +33,7 @@ GRAPH_CONFIG: dict[str, Any] = {
 MAP_CONFIG: dict[str, Any] = {
     **GRAPH_CONFIG,
     "displayModeBar": "hover",
+    "doubleClick": "reset",
     "scrollZoom": True,
     "modeBarButtons": [["zoom2d", "pan2d", "resetScale2d"]],
 }

@@ -10,9 +10,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from scetm_core import keys
+from scetm_core.figures._colors import category_colors
 from scetm_core.figures._heatmap import name_rows, outline_topic, topic_heatmap
 from scetm_core.figures._result import empty_frame, reason_of, topic_values
-from scetm_core.figures._theme import empty_figure, plain_text
+from scetm_core.figures._theme import empty_figure, new_figure, plain_text
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -69,6 +70,48 @@ def topic_mean_frame(
         "n_topics_in_all": values.shape[1],
     }
     return frame
+
+
+def topic_by_group_frame(result: ad.AnnData, topic: int, *, groupby: str) -> pd.DataFrame:
+    """Mean theta of one topic in each group of cells.
+
+    Returns
+    -------
+    `group`, `mean` (0 to 1), `n_cells`, `color` as on the map; the highest mean first. Empty, with `attrs["reason"]`,
+    if there is no such topic or grouping.
+    """
+    means = topic_mean_frame(result, groupby=groupby, topics=[topic])
+    if means.empty:
+        return means
+    names = [str(name) for name in result.obs[groupby].astype("category").cat.categories]
+    own = result.uns.get(f"{groupby}_colors")
+    colors = category_colors(names, None if own is None else list(own))
+    frame = pd.DataFrame({"group": means.index.astype(str), "mean": means.iloc[:, 0].to_numpy()})
+    frame["n_cells"] = [means.attrs["sizes"][name] for name in means.index]
+    frame["color"] = [colors[name] for name in frame["group"]]
+    frame = frame.sort_values("mean", ascending=False, kind="stable").reset_index(drop=True)
+    frame.attrs = {"groupby": groupby}
+    return frame
+
+
+def plot_topic_by_group(frame: pd.DataFrame) -> go.Figure:
+    """Bars, the highest on top; of more than 20 groups the first 20, which is said."""
+    if frame.empty:
+        return empty_figure(reason_of(frame))
+    shown = frame.head(20)
+    figure = new_figure(uirevision="topic-by-group")
+    figure.add_trace(
+        go.Bar(
+            x=shown["mean"], y=np.arange(len(shown))[::-1], orientation="h", marker={"color": list(shown["color"])},
+            customdata=shown["n_cells"], hovertemplate="%{x:.3f}, %{customdata:,} cells<extra></extra>",
+        )
+    )  # fmt: skip
+    names = [plain_text(name) for name in shown["group"]]
+    figure.update_yaxes(tickvals=np.arange(len(shown))[::-1], ticktext=names, ticks="", showgrid=False)
+    left_out = f" (highest 20 of {len(frame)} groups)" if len(frame) > len(shown) else ""
+    figure.update_xaxes(title=f"mean theta{left_out}", rangemode="tozero", nticks=4, tickangle=0)
+    figure.update_layout(bargap=0.25, dragmode=False, margin={"l": 8, "r": 12, "t": 4, "b": 8}, showlegend=False)
+    return figure
 
 
 def plot_topic_heatmap(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,20 +18,20 @@ from scetm_core.figures._colors import (
     category_colors,
 )
 from scetm_core.figures._result import empty_frame, reason_of, topic_number
-from scetm_core.figures._theme import AXIS, LABEL_BACKGROUND, MUTED, empty_figure, new_figure, plain_text
+from scetm_core.figures._theme import ACCENT, AXIS, MUTED, empty_figure, new_figure, plain_text
+from scetm_core.figures.density import Window, pixels_of
+from scetm_core.figures.umap_density import add_density
+from scetm_core.figures.umap_names import add_names
 
 if TYPE_CHECKING:
     import anndata as ad
 
 N_CATEGORIES_SHOWN = 30
-N_CELLS_WITH_HOVER = 100_000
-LABEL_MIN_SHARE = 0.01
-LABEL_MAX_SPREAD = 0.8
-"""A category is named on the map if it has this share of the cells, and lies closer together than all cells do."""
+MAX_POINTS = 50_000
+"""Cells drawn as points; more are drawn as a picture of all of them."""
+MAX_POINTS_IN_VIEW = 20_000
+"""Cells in a window of such a map from which on they are drawn as points."""
 MISSING = "missing"
-_MAP_WIDTH = 440
-_LINE = 18
-"""Pixels: a map of middling width, and a line of text, for keeping labels apart."""
 
 
 def umap_frame(result: ad.AnnData, *, color: str, values: pd.Series | None = None) -> pd.DataFrame:
@@ -132,8 +133,14 @@ def plot_umap(
     labels: bool = True,
     for_print: bool = False,
     behind: np.ndarray | None = None,
+    selected: np.ndarray | None = None,
+    window: Window | None = None,
+    hidden: Sequence[str] = (),
 ) -> go.Figure:
     """Draw cells as a square map with one legend entry, or one colour bar, for what they are coloured by.
+
+    Up to 50,000 cells are points. More are drawn as a picture in which every cell counts (see `density`), and as
+    points again in a window that holds at most 20,000.
 
     Parameters
     ----------
@@ -147,11 +154,17 @@ def plot_umap(
         Real vectors on white instead of WebGL, which an exported SVG or PDF would hold as a picture only.
     behind
         (n_others, 2) places of other cells on the same map, drawn in grey behind these.
+    selected
+        (n_cells,) yes or no: the others fade.
+    window
+        left, right, bottom, top of the part of the map that is in view; all of it by default.
+    hidden
+        Categories that are not drawn.
 
     Returns
     -------
     Each point's `customdata` is its row in `frame`. A click on the legend hides a category, a double click isolates
-    it. Above 100,000 cells there is no hover.
+    it. `layout.meta`: `n_cells`; `drawn` "points", "picture", or "window" for the points of a window only.
     """
     if frame.empty:
         return empty_figure(reason_of(frame))
@@ -159,19 +172,44 @@ def plot_umap(
     trace = go.Scatter if for_print else go.Scattergl
     size = default_point_size(len(frame)) if point_size is None else point_size
     places = frame[["x", "y"]].to_numpy()
+    full = _square_around(places if behind is None else np.concatenate([places, behind]))
+    within = None
+    if not for_print and len(frame) > MAX_POINTS:
+        within, _ = pixels_of(places, window or full, (1, 1))
+        if len(within) > MAX_POINTS_IN_VIEW:
+            within = np.zeros(0, dtype=np.int64)
     if behind is not None:
         _add_others(figure, behind, trace=trace, size=size)
-        places = np.concatenate([places, behind])
     if frame.attrs["kind"] == "category":
-        _add_categories(figure, frame, trace=trace, size=size)
+        _add_categories(figure, frame, trace=trace, size=size, within=within)
         if labels:
-            _add_labels(figure, frame)
+            add_names(figure, frame)
     else:
-        _add_numbers(figure, frame, trace=trace, size=size)
-    _lay_out(figure, frame, places)
+        _add_numbers(figure, frame, trace=trace, size=size, within=within)
+    drawn = "points" if within is None else "window" if len(within) else "picture"
+    if drawn == "picture":
+        add_density(
+            figure, frame, window=window or full, limits=_limits(frame), radius=round(max(size - 1.5, 0)),
+            hidden=hidden, selected=selected,
+        )  # fmt: skip
+    elif selected is not None:
+        _fade_others(figure, selected)
+    for entry in figure.data if hidden else ():
+        if entry.name and any(entry.name.startswith(f"{plain_text(name)} (") for name in hidden):
+            entry.visible = "legendonly"
+    _lay_out(figure, frame, full if window is None else window)
+    figure.update_layout(meta={"n_cells": len(frame), "drawn": drawn, "full": list(full)})
     if for_print:
         figure.update_layout(paper_bgcolor="white", plot_bgcolor="white")
     return figure
+
+
+def _fade_others(figure: go.Figure, selected: np.ndarray) -> None:
+    """Points that are not selected nearly vanish, in every trace of cells."""
+    for entry in figure.data:
+        if entry.customdata is not None:
+            inside = np.flatnonzero(selected[np.asarray(entry.customdata)])
+            entry.update(selectedpoints=inside, unselected={"marker": {"opacity": 0.08}})
 
 
 def _add_others(figure: go.Figure, places: np.ndarray, *, trace: type, size: float) -> None:
@@ -181,47 +219,75 @@ def _add_others(figure: go.Figure, places: np.ndarray, *, trace: type, size: flo
     figure.add_trace(trace(x=x, y=y, mode="markers", marker=marker, hoverinfo="skip", showlegend=False))
 
 
-def _add_categories(figure: go.Figure, frame: pd.DataFrame, *, trace: type, size: float) -> None:
-    """One trace per category, the large ones at the back; missing and other behind all, last in the legend."""
+def _add_categories(
+    figure: go.Figure, frame: pd.DataFrame, *, trace: type, size: float, within: np.ndarray | None
+) -> None:
+    """One trace per category, the large ones at the back; missing and other behind all, last in the legend.
+
+    Of the cells `within` only, if given; the legend counts them all.
+    """
     attrs, codes = frame.attrs, frame["color"].cat.codes.to_numpy()
     names, background = list(frame["color"].cat.categories), attrs.get("background", [])
     for name in [*reversed(background), *(name for name in names if name not in background)]:
-        rows = np.flatnonzero(codes == names.index(name))
+        code = names.index(name)
+        rows = np.flatnonzero(codes == code) if within is None else within[codes[within] == code]
+        n_cells = len(rows) if within is None else int(np.count_nonzero(codes == code))
         figure.add_trace(
             _points(frame, rows, trace=trace, hover=plain_text(name)).update(
-                name=f"{plain_text(name)} ({len(rows):,})",
+                name=f"{plain_text(name)} ({n_cells:,})",
                 legendrank=2000 if name in background else 1000,
                 marker={"size": size, "color": attrs["colors"][name], "opacity": 0.5 if name in background else 0.85},
             )
         )
 
 
-def _add_numbers(figure: go.Figure, frame: pd.DataFrame, *, trace: type, size: float) -> None:
+def _add_numbers(
+    figure: go.Figure, frame: pd.DataFrame, *, trace: type, size: float, within: np.ndarray | None
+) -> None:
     """One trace of all measured cells, the highest (of signed ones: the farthest from 0) on top."""
     attrs, values = frame.attrs, frame["color"].to_numpy()
-    signed, measured = attrs["kind"] == "signed", np.flatnonzero(np.isfinite(values))
-    if len(measured) < len(values):
-        rows = np.flatnonzero(~np.isfinite(values))
+    rows = np.arange(len(values)) if within is None else within
+    is_measured = np.isfinite(values[rows])
+    n_missing = len(values) - int(np.isfinite(values).sum())
+    if n_missing:
         figure.add_trace(
-            _points(frame, rows, trace=trace, hover="not measured").update(
-                name=f"not measured ({len(rows):,})", marker={"size": size, "color": MISSING_COLOR, "opacity": 0.5}
+            _points(frame, rows[~is_measured], trace=trace, hover="not measured").update(
+                name=f"not measured ({n_missing:,})", marker={"size": size, "color": MISSING_COLOR, "opacity": 0.5}
             )
         )
-    rows = measured[np.argsort(np.abs(values[measured]), kind="stable")]
-    limit = float(np.abs(values[measured]).max(initial=0)) or 1.0
-    lowest = 0.0 if attrs["unit"] or not len(rows) else float(values[measured].min())
+    rows = rows[is_measured]
+    rows = rows[np.argsort(np.abs(values[rows]), kind="stable")]
+    low, high = _limits(frame)
     what = plain_text(attrs["title"])
     marker = {
         "size": size,
-        "color": values[rows].astype(np.float32),
-        "colorscale": SIGNED_SCALE if signed else MAGNITUDE_SCALE,
-        "cmin": -limit if signed else min(lowest, limit * 0.999),
-        "cmax": limit,
+        "color": values[rows].astype(np.float32) if len(rows) else [low],
+        "colorscale": SIGNED_SCALE if attrs["kind"] == "signed" else MAGNITUDE_SCALE,
+        "cmin": low,
+        "cmax": high,
+        "showscale": True,
         "opacity": 0.9,
         "colorbar": _color_bar(f"{attrs['unit']}, {what}" if attrs["unit"] else what),
     }
     points = _points(frame, rows, trace=trace, hover=f"{what}: %{{marker.color:.3~g}}")
     figure.add_trace(points.update(marker=marker, showlegend=False, name=what))
+
+
+def _limits(frame: pd.DataFrame) -> tuple[float, float]:
+    """The numbers at the ends of the colour scale; signed ones lie around 0."""
+    if frame.attrs["kind"] == "category":
+        return 0.0, 1.0
+    values = frame["color"].to_numpy()
+    lowest, highest = (float(value) for value in _ends(values))
+    limit = max(abs(lowest), abs(highest)) or 1.0
+    if frame.attrs["kind"] == "signed":
+        return -limit, limit
+    return min(0.0 if frame.attrs["unit"] else lowest, limit * 0.999), limit
+
+
+def _ends(values: np.ndarray) -> tuple[float, float]:
+    finite = values[np.isfinite(values)]
+    return (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
 
 
 def _color_bar(title: str) -> dict[str, object]:
@@ -244,88 +310,28 @@ def _color_bar(title: str) -> dict[str, object]:
 
 def _points(frame: pd.DataFrame, rows: np.ndarray, *, trace: type, hover: str) -> go.Scatter | go.Scattergl:
     """Points of some rows of the frame, without their colour."""
-    points = trace(
-        x=frame["x"].to_numpy()[rows],
-        y=frame["y"].to_numpy()[rows],
-        mode="markers",
-        customdata=rows.astype(np.int32),
-    )
-    if len(frame) > N_CELLS_WITH_HOVER:
-        return points.update(hoverinfo="skip")
+    points = trace(mode="markers", customdata=rows.astype(np.int32))
+    if not len(rows):  # stands in the legend, or for the colour bar, of a map drawn as a picture
+        return points.update(x=[None], y=[None], hoverinfo="skip")
+    points.update(x=frame["x"].to_numpy()[rows], y=frame["y"].to_numpy()[rows])
     cells = [plain_text(cell) for cell in frame["cell"].to_numpy()[rows]]
     return points.update(text=cells, hovertemplate=f"<b>{hover}</b><br>%{{text}}<extra></extra>")
 
 
-def _add_labels(figure: go.Figure, frame: pd.DataFrame) -> None:
-    """The name of each category on the cell nearest to its median; where names would collide, above or below it.
-
-    Categories of few cells, and those scattered over the whole map, are named in the legend only.
-    """
-    xy = frame[["x", "y"]].to_numpy()
-    codes, names = frame["color"].cat.codes.to_numpy(), frame["color"].cat.categories
-    scale = _MAP_WIDTH / max(float(np.ptp(xy, axis=0).max()), 1e-6)  # pixels per unit
-    low, high = (float(xy[:, 1].min()) * scale, float(xy[:, 1].max()) * scale)
-    widest = LABEL_MAX_SPREAD * _spread(xy)
-    taken: list[tuple[float, float, float]] = []
-    for code, name in enumerate(names):
-        cells = xy[codes == code]
-        if name in frame.attrs.get("background", []) or len(cells) < max(1, LABEL_MIN_SHARE * len(xy)):
-            continue
-        if len(names) > 1 and _spread(cells) > widest:
-            continue
-        middle = cells[np.square(cells - np.median(cells, axis=0)).sum(axis=1).argmin()]
-        shift = _free_shift(middle * scale, 3.6 * len(name) + 3, taken, within=(low - _LINE, high + _LINE))
-        figure.add_annotation(
-            x=float(middle[0]),
-            y=float(middle[1]),
-            text=plain_text(name),
-            font={"size": 12},
-            bgcolor=LABEL_BACKGROUND,
-            borderpad=1,
-            captureevents=False,
-            showarrow=bool(shift),
-            arrowhead=0,
-            arrowwidth=1,
-            arrowcolor=MUTED,
-            ax=0,
-            ay=-shift,
-        )
-
-
-def _spread(xy: np.ndarray) -> float:
-    """Median distance of points (n, 2) from their median."""
-    return float(np.median(np.linalg.norm(xy - np.median(xy, axis=0), axis=1)))
-
-
-def _free_shift(
-    middle: np.ndarray,
-    half_width: float,
-    taken: list[tuple[float, float, float]],
-    *,
-    within: tuple[float, float],
-) -> int:
-    """Pixels upwards at which a label meets no other and stays `within` the map; its place is added to `taken`."""
-    x, y = float(middle[0]), float(middle[1])
-
-    def is_free(shift: int) -> bool:
-        inside = within[0] <= y + shift <= within[1]
-        return inside and all(
-            abs(x - x2) > half_width + half2 or abs(y + shift - y2) >= _LINE for x2, y2, half2 in taken
-        )
-
-    shift = next((s for s in (_LINE * step * sign for step in range(12) for sign in (1, -1)) if is_free(s)), 0)
-    taken.append((x, y + shift, half_width))
-    return shift
-
-
-def _lay_out(figure: go.Figure, frame: pd.DataFrame, places: np.ndarray) -> None:
-    """A square around all places, without ticks, the legend below it."""
+def _square_around(places: np.ndarray) -> Window:
+    """A square around all places, with some air."""
     low, high = places.min(axis=0), places.max(axis=0)
     middle, half = (low + high) / 2, max(float((high - low).max()) / 2, 0.5) * 1.05
+    x, y = float(middle[0]), float(middle[1])
+    return x - half, x + half, y - half, y + half
+
+
+def _lay_out(figure: go.Figure, frame: pd.DataFrame, window: Window) -> None:
+    """A map without ticks, the legend below it."""
     axis = {"showticklabels": False, "ticks": "", "showgrid": False, "showline": False}
-    figure.update_xaxes(**axis, range=[middle[0] - half, middle[0] + half], constrain="domain")
+    figure.update_xaxes(**axis, range=list(window[:2]), constrain="domain")
     figure.update_yaxes(
-        **axis, range=[middle[1] - half, middle[1] + half],
+        **axis, range=list(window[2:]),
         scaleanchor="x", scaleratio=1, constrain="domain", constraintoward="top",
     )  # fmt: skip
     corner = {"xref": "x domain", "yref": "y domain", "x": 0, "y": 0, "showarrow": False}
@@ -341,5 +347,5 @@ def _lay_out(figure: go.Figure, frame: pd.DataFrame, places: np.ndarray) -> None
         if frame.attrs["kind"] == "category"
         else {"orientation": "h", "yanchor": "bottom", "y": 1, "x": 0},
         margin={"l": 4, "r": 4, "t": 28, "b": 4},
-        meta={"n_cells": len(frame)},
+        newshape={"line": {"color": ACCENT, "width": 1.5, "dash": "dot"}, "fillcolor": "rgba(12, 133, 153, 0.08)"},
     )
