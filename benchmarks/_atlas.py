@@ -103,8 +103,8 @@ def _result(
     result.obsm[keys.DELTA] = result.obsm[keys.X_SCETM] = delta
     weights = np.exp(delta - delta.max(axis=1, keepdims=True))
     result.obsm[keys.THETA] = weights / weights.sum(axis=1, keepdims=True)
-    centres, stretch = rng.uniform(-12, 12, size=(N_TYPES, 2)), rng.normal(size=(N_TYPES, 2, 2))
-    noise = rng.standard_t(6, size=(len(obs), 2))
+    centres, stretch = rng.uniform(-14, 14, size=(N_TYPES, 2)), rng.normal(size=(N_TYPES, 2, 2))
+    noise = rng.normal(size=(len(obs), 2))
     places = centres[types] + np.einsum("nij,nj->ni", stretch[types], noise)
     result.obsm[keys.X_UMAP] = places.astype(np.float32)
     result.varm[keys.BETA] = beta

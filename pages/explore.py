@@ -7,7 +7,7 @@ from typing import Any
 import dash
 import dash_mantine_components as dmc
 import plotly.graph_objects as go
-from dash import Input, Output, State, callback, clientside_callback, ctx, dcc, html, no_update
+from dash import Input, Output, State, callback, clientside_callback, ctx, dcc, html, no_update, set_props
 from dash.development.base_component import Component
 
 from pages._embedding.frames import map_csv, map_frame, wanted_from
@@ -27,7 +27,7 @@ dash.register_page(__name__, path="/explore", name="Explore", title="Explore · 
 
 QUESTION = "What is in these cells? Choose a topic, a gene or some cells: every view follows."
 N_LEADERS = 12
-TASK, POINTS = "explore", "explore-points"
+TASK, POINTS, STARTED = "explore", "explore-points", "explore-started"
 HOW_MAP = (
     "Each point is a cell. Change Move to Lasso or Box to select some; the panel below tells what sets them apart. "
     "The wheel zooms, a double click goes back. Beyond 50,000 cells the map is a picture in which every cell counts: "
@@ -86,19 +86,25 @@ def _panels(opened: Opened, color: str, focus: int, groupby: str) -> list[Compon
     joint = html.Div(
         [
             dcc.Store(id=POINTS, data=GENE_POINTS),
+            dcc.Store(id=STARTED),
             task_view(TASK),
             figure_card(JOINT, title="Genes and topics", how_to_read=HOW_JOINT, height=470, is_map=True),
         ]
     )
     return [
-        _panel("Cells", cell_maps.framed(UMAP, cells), "explore-cells"),
-        _panel("Genes and topics", joint, "explore-map"),
-        _panel("Topic", topic_card(opened, focus), "explore-topic-panel"),
-        _panel(
-            "Selection",
-            html.Div([choosing.panel(opened, groupby), details.panel(opened, groupby)]),
-            "explore-selection",
+        html.Div(
+            [
+                _panel("Cells", cell_maps.framed(UMAP, cells), "explore-cells"),
+                _panel("Genes and topics", joint, "explore-map"),
+                _panel(
+                    "Selection",
+                    html.Div([choosing.panel(opened, groupby), details.panel(opened, groupby)]),
+                    "explore-selection",
+                ),
+            ],
+            className="explore explore-left",
         ),
+        _panel("Topic", topic_card(opened, focus), "explore-topic-panel"),
     ]
 
 
@@ -142,18 +148,15 @@ callback(
 follow_task(TASK, keys.MAP_FOLDER, (POINTS, "data"))
 
 
-@callback(
-    Output(tick_of(TASK), "disabled", allow_duplicate=True),
-    Input(ids.ACTIVE_RUN, "data"),
-    prevent_initial_call="initial_duplicate",
-)
-def start_joint_map(run_id: str) -> bool:
+@callback(Output(STARTED, "data"), Input(ids.ACTIVE_RUN, "data"))
+def start_joint_map(run_id: str) -> Any:
     """Ask for the joint map if it is not there; one that failed or was cancelled is not asked for again."""
     run = studio.open_run(run_id)
     if run.table_path(keys.MAP_FOLDER, GENE_POINTS).is_file() or tasks.find_task(run, keys.MAP_FOLDER, GENE_POINTS):
-        return False
+        return no_update
     tasks.ask(run, GENE_POINTS, MapRequest())
-    return False
+    set_props(tick_of(TASK), {"disabled": False})
+    return run_id
 
 
 @callback(Output(JOINT, "figure"), Input(TOPIC, "value"), Input(stamp_of(TASK), "data"), State(ids.ACTIVE_RUN, "data"))

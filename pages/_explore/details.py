@@ -55,12 +55,12 @@ HOW_EXPECTED = (
     "p(gene | topic), free of batch effects. Genes that tell most come first. Click a gene to colour the cells by it."
 )
 COLUMNS = [
-    {"field": "gene", "headerName": "Gene", "flex": 1, "minWidth": 90},
-    {"field": "inside", "headerName": "Selected", "width": 105, "type": "numericColumn",
+    {"field": "gene", "headerName": "Gene", "flex": 1, "minWidth": 80},
+    {"field": "inside", "headerName": "Selected", "width": 95, "type": "numericColumn",
      "valueFormatter": {"function": "d3.format('.3~g')(params.value)"}},
-    {"field": "outside", "headerName": "Others", "width": 95, "type": "numericColumn",
+    {"field": "outside", "headerName": "Others", "width": 85, "type": "numericColumn",
      "valueFormatter": {"function": "d3.format('.3~g')(params.value)"}},
-    {"field": "log2_ratio", "headerName": "log2", "width": 85, "type": "numericColumn",
+    {"field": "log2_ratio", "headerName": "log2", "width": 75, "type": "numericColumn",
      "valueFormatter": {"function": "d3.format('+.2f')(params.value)"}},
 ]  # fmt: skip
 

@@ -118,7 +118,8 @@ def numbers_of(run_id: str, what: str) -> npt.NDArray[np.float64]:
         column = result.obs[what]
         if not pd.api.types.is_numeric_dtype(column):
             raise DataError(f"{what} is no number. Select by its categories instead.")
-        return np.array(column.to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
+        values: npt.NDArray[np.float64] = np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan), dtype=float)
+        return values
     if keys.is_topic_name(what) and int(what.removeprefix("topic_")) < result.obsm[keys.THETA].shape[1]:
         return np.asarray(result.obsm[keys.THETA][:, int(what.removeprefix("topic_"))], dtype=np.float64)
     if what not in result.var_names:

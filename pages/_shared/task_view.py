@@ -18,6 +18,9 @@ from scetm_core import jobs
 from scetm_core.jobfolder import FINISHED
 from scetm_core.tasks import Task, find_task
 
+INTERVAL = 800
+"""Milliseconds between two looks. A look that takes longer than that is dropped by Dash for the next one."""
+
 LOST = "The process that worked this out is gone. Start it again; nothing else is lost."
 
 
@@ -43,7 +46,7 @@ def task_view(prefix: str) -> Component:
     """The place for the progress of a page's task."""
     return html.Div(
         [
-            dcc.Interval(id=tick_of(prefix), interval=500, disabled=False),
+            dcc.Interval(id=tick_of(prefix), interval=INTERVAL, disabled=True),
             dcc.Store(id=stamp_of(prefix)),
             html.Div(id=_view_of(prefix)),
             dmc.Button(
