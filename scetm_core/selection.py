@@ -114,7 +114,7 @@ def steps_from_json(text: str) -> Steps:
     """
     try:
         records = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"This is no selection: {error}.") from error
     if not isinstance(records, list) or len(records) > MAX_STEPS:
         raise DataError(f"A selection is a list of at most {MAX_STEPS} steps. Begin a new one.")

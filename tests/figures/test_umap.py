@@ -136,15 +136,10 @@ def test_positions_travel_as_float32(result: ad.AnnData) -> None:
     assert trace.x.dtype == trace.y.dtype == trace.marker.color.dtype == np.float32
 
 
-def test_hover_shows_the_cell_and_is_off_for_very_many_cells(
-    result: ad.AnnData, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    frame = umap_frame(result, color="cell_type")
-    trace = plot_umap(frame).data[0]
+def test_hover_shows_the_cell(result: ad.AnnData) -> None:
+    trace = plot_umap(umap_frame(result, color="cell_type")).data[0]
     assert trace.text[0] == "cell 0"
     assert "t0" in trace.hovertemplate
-    monkeypatch.setattr("scetm_core.figures.umap.N_CELLS_WITH_HOVER", 100)
-    assert plot_umap(frame).data[0].hoverinfo == "skip"
 
 
 def test_labels_that_would_collide_are_moved_apart(result: ad.AnnData) -> None:
