@@ -56,4 +56,4 @@ def _mapped(path: Path, node: Any) -> Any:
     offset = node.id.get_offset()  # None while nothing is stored
     if offset is None or not node.size or node.dtype.kind not in "fiu":
         return read_elem(node)
-    return np.memmap(path, dtype=node.dtype, mode="r", offset=offset, shape=node.shape)
+    return np.asarray(np.memmap(path, dtype=node.dtype, mode="r", offset=offset, shape=node.shape))

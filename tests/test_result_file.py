@@ -45,7 +45,7 @@ def test_it_equals_what_anndata_reads(tmp_path: Path) -> None:
 def test_numbers_of_cells_stay_on_disk_and_cannot_be_changed(tmp_path: Path) -> None:
     write(tmp_path / "result.h5ad")
     opened = open_result(tmp_path / "result.h5ad")
-    assert isinstance(opened.obsm[keys.THETA], np.memmap)
+    assert isinstance(opened.obsm[keys.THETA].base, np.memmap)
     assert opened.obsm[keys.X_SCETM] is opened.obsm[keys.DELTA]
     with pytest.raises(ValueError, match="read-only"):
         opened.obsm[keys.THETA][0, 0] = 1

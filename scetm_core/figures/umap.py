@@ -256,6 +256,8 @@ def _add_numbers(
             )
         )
     rows = rows[is_measured]
+    if within is None and not len(rows):
+        return
     rows = rows[np.argsort(np.abs(values[rows]), kind="stable")]
     low, high = _limits(frame)
     what = plain_text(attrs["title"])

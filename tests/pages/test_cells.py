@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from dash import Dash, no_update
 
+from pages._shared import cell_maps
 from pages._shared.opened import is_grouping
 from pages._shared.studio import Studio
 from scetm_core import keys
@@ -36,6 +37,10 @@ def result(app: Dash, shown_studio: Studio) -> ad.AnnData:
     return Run(shown_studio.runs_folder / DONE).load_result()
 
 
+def drawn(run_id: str, color: str, size: float | None, labels: bool) -> Any:
+    return cell_maps.draw_map(run_id, color, size, labels, graph="cells-umap")[0]
+
+
 def points_of(figure: Any) -> int:
     return sum(len(trace.x) for trace in figure.data)
 
@@ -46,11 +51,11 @@ def points_of(figure: Any) -> int:
 @pytest.mark.parametrize("color", ["batch", "cell_type", "leiden", "scetm_n_counts", "topic_3", "gene_5"])
 def test_every_cell_is_a_point_whatever_it_is_coloured_by(color: str, cells: ModuleType, result: ad.AnnData) -> None:
     color = str(result.var_names[5]) if color == "gene_5" else color
-    assert points_of(cells.draw_map(DONE, color, None, True)) == N_CELLS
+    assert points_of(drawn(DONE, color, None, True)) == N_CELLS
 
 
 def test_a_topic_colours_cells_by_its_theta(cells: ModuleType, result: ad.AnnData) -> None:
-    (trace,) = cells.draw_map(DONE, "topic_3", None, True).data
+    (trace,) = drawn(DONE, "topic_3", None, True).data
     expected = result.obsm[keys.THETA][trace.customdata, 3]
     np.testing.assert_allclose(trace.marker.color, expected, rtol=1e-6)
 
@@ -60,14 +65,14 @@ def test_a_gene_colours_cells_by_its_normalised_counts(cells: ModuleType, result
     data = ad.read_h5ad(data_dir / "planted.h5ad")
     counts = np.asarray(data.X.todense(), dtype=float)
     expected = np.log1p(1e4 * counts[:, 5] / counts.sum(axis=1))
-    (trace,) = cells.draw_map(DONE, gene, None, True).data
+    (trace,) = drawn(DONE, gene, None, True).data
     np.testing.assert_allclose(trace.marker.color, expected[trace.customdata], rtol=1e-5)
 
 
 def test_point_size_and_names_can_be_chosen(cells: ModuleType, app: Dash) -> None:
-    large = cells.draw_map(DONE, "batch", 9, False)
+    large = drawn(DONE, "batch", 9, False)
     assert {trace.marker.size for trace in large.data} == {9}
-    named = cells.draw_map(DONE, "cell_type", None, True)
+    named = drawn(DONE, "cell_type", None, True)
     assert len(named.layout.annotations) >= len(large.layout.annotations)
 
 
@@ -75,7 +80,7 @@ def test_point_size_and_names_can_be_chosen(cells: ModuleType, app: Dash) -> Non
 def test_an_unknown_colour_is_said_in_the_figure(
     color: str, cells: ModuleType, app: Dash, words_of_figure: Words
 ) -> None:
-    figure = cells.draw_map(DONE, color, None, True)
+    figure = drawn(DONE, color, None, True)
     assert points_of(figure) == 0
     assert "Nothing here is called" in words_of_figure(figure)
     assert "<script>" not in words_of_figure(figure)
@@ -89,10 +94,10 @@ def test_a_gene_whose_input_has_gone_says_so_and_topics_still_show(
     run = make_shown_run(path=str(copy))
     run.write_result(result)
     copy.unlink()
-    figure = cells.draw_map(run.id, str(result.var_names[0]), None, True)
+    figure = drawn(run.id, str(result.var_names[0]), None, True)
     assert points_of(figure) == 0
     assert "moved.h5ad" in words_of_figure(figure)
-    assert points_of(cells.draw_map(run.id, "topic_0", None, True)) == N_CELLS
+    assert points_of(drawn(run.id, "topic_0", None, True)) == N_CELLS
 
 
 def test_a_run_without_umap_says_how_to_get_one(
@@ -101,7 +106,7 @@ def test_a_run_without_umap_says_how_to_get_one(
     run, bare = make_shown_run(), result.copy()
     del bare.obsm[keys.X_UMAP]
     run.write_result(bare)
-    assert "Compute UMAP" in words_of_figure(cells.draw_map(run.id, "batch", None, True))
+    assert "Compute UMAP" in words_of_figure(drawn(run.id, "batch", None, True))
 
 
 def test_a_run_without_columns_for_batch_and_label_still_has_maps(
@@ -136,7 +141,7 @@ def offered(groups: list[dict[str, Any]]) -> dict[str, list[str]]:
 
 def test_what_is_typed_finds_genes(cells: ModuleType, result: ad.AnnData) -> None:
     gene = str(result.var_names[7])
-    found = offered(cells.offer_colors(gene.upper(), "batch", DONE))
+    found = offered(cell_maps.offer_colors(gene.upper(), "batch", DONE))
     assert found["Genes"][0] == gene
     assert set(found["Columns"]) == set(result.obs.columns)
     assert len(found["Topics"]) == N_TOPICS
@@ -144,7 +149,7 @@ def test_what_is_typed_finds_genes(cells: ModuleType, result: ad.AnnData) -> Non
 
 def test_the_gene_that_is_shown_stays_on_offer(cells: ModuleType, result: ad.AnnData) -> None:
     gene = str(result.var_names[7])
-    assert gene in offered(cells.offer_colors("type", gene, DONE))["Genes"]
+    assert gene in offered(cell_maps.offer_colors("type", gene, DONE))["Genes"]
 
 
 @pytest.mark.parametrize(
@@ -153,14 +158,14 @@ def test_the_gene_that_is_shown_stays_on_offer(cells: ModuleType, result: ad.Ann
 def test_the_name_of_the_choice_itself_searches_nothing(
     typed: str | None, chosen: str, cells: ModuleType, app: Dash
 ) -> None:
-    assert cells.offer_colors(typed, chosen, DONE) is no_update
+    assert cell_maps.offer_colors(typed, chosen, DONE) is no_update
 
 
 @pytest.mark.parametrize("color", ["cell_type", "topic_3", "gene"])
 def test_the_map_comes_as_csv_with_its_numbers(color: str, cells: ModuleType, result: ad.AnnData) -> None:
     color = str(result.var_names[5]) if color == "gene" else color
-    assert cells.download_cells(None, DONE, color) is no_update
-    sent = cells.download_cells(1, DONE, color)
+    assert cell_maps.download_cells(None, DONE, color) is no_update
+    sent = cell_maps.download_cells(1, DONE, color)
     table = pd.read_csv(io.StringIO(sent["content"]))
     assert list(table.columns) == ["cell", "umap_1", "umap_2", color]
     np.testing.assert_allclose(table[["umap_1", "umap_2"]], result.obsm[keys.X_UMAP], rtol=1e-4)
@@ -179,7 +184,7 @@ def test_a_map_of_nothing_as_csv_is_refused_in_words(
     del bare.obsm[keys.X_UMAP]
     run.write_result(bare)
     with pytest.raises(ScetmError, match="UMAP"):
-        cells.download_cells(1, run.id, "batch")
+        cell_maps.download_cells(1, run.id, "batch")
 
 
 def test_columns_of_many_values_do_not_group_cells(result: ad.AnnData) -> None:
