@@ -256,8 +256,6 @@ def _add_numbers(
             )
         )
     rows = rows[is_measured]
-    if within is None and not len(rows):
-        return
     rows = rows[np.argsort(np.abs(values[rows]), kind="stable")]
     low, high = _limits(frame)
     what = plain_text(attrs["title"])
@@ -313,7 +311,7 @@ def _color_bar(title: str) -> dict[str, object]:
 def _points(frame: pd.DataFrame, rows: np.ndarray, *, trace: type, hover: str) -> go.Scatter | go.Scattergl:
     """Points of some rows of the frame, without their colour."""
     points = trace(mode="markers", customdata=rows.astype(np.int32))
-    if not len(rows):  # stands in the legend, or for the colour bar, of a map drawn as a picture
+    if not len(rows) and len(frame) > MAX_POINTS:  # stands in the legend, or for the colour bar, of a picture
         return points.update(x=[None], y=[None], hoverinfo="skip")
     points.update(x=frame["x"].to_numpy()[rows], y=frame["y"].to_numpy()[rows])
     cells = [plain_text(cell) for cell in frame["cell"].to_numpy()[rows]]
