@@ -6,6 +6,7 @@ style sheet; the figure itself stays as it is, so that nothing is drawn anew and
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -107,6 +108,11 @@ def empty_figure(reason: str) -> go.Figure:
     )
     figure.update_layout(dragmode=False, height=280)
     return figure
+
+
+def add_annotations(figure: go.Figure, notes: Sequence[Mapping[str, Any]]) -> None:
+    """Add many annotations at once: plotly checks all there are anew with each one that is added singly."""
+    figure.layout.annotations = [*figure.layout.annotations, *notes]
 
 
 def _wrap(text: str, *, width: int = 44) -> str:

@@ -14,7 +14,15 @@ import plotly.graph_objects as go
 from scetm_core import keys
 from scetm_core.figures._labels import place_labels
 from scetm_core.figures._result import empty_frame, reason_of, topic_label
-from scetm_core.figures._theme import ACCENT, LABEL_BACKGROUND, MUTED, empty_figure, new_figure, plain_text
+from scetm_core.figures._theme import (
+    ACCENT,
+    LABEL_BACKGROUND,
+    MUTED,
+    add_annotations,
+    empty_figure,
+    new_figure,
+    plain_text,
+)
 
 TOPIC = "topic"
 NOUNS = {"gene": "Genes", "set": "Gene sets"}
@@ -331,21 +339,15 @@ def _annotate(
     xy = places[["x", "y"]].to_numpy(dtype=float)
     plain = [html.unescape(text.removeprefix("<b>").removesuffix("</b>")) for text in texts]
     shifts = place_labels((xy - (square[0], square[2])) * scale, plain, size=(width, width), always=always)
-    for (x, y), text, shift in zip(xy.tolist(), texts, shifts, strict=True):
-        if shift is None:
-            continue
-        figure.add_annotation(
-            x=x,
-            y=y,
-            xshift=shift[0],
-            yshift=shift[1],
-            text=text,
-            font={"size": 11},
-            bgcolor=LABEL_BACKGROUND,
-            borderpad=0,
-            showarrow=False,
-            captureevents=False,
-        )
+    notes = [
+        {
+            "x": x, "y": y, "xshift": shift[0], "yshift": shift[1], "text": text, "font": {"size": 11},
+            "bgcolor": LABEL_BACKGROUND, "borderpad": 0, "showarrow": False, "captureevents": False,
+        }
+        for (x, y), text, shift in zip(xy.tolist(), texts, shifts, strict=True)
+        if shift is not None
+    ]  # fmt: skip
+    add_annotations(figure, notes)
 
 
 def _lay_out(figure: go.Figure, square: Sequence[float]) -> None:

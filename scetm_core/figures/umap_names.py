@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from scetm_core.figures._theme import LABEL_BACKGROUND, MUTED, plain_text
+from scetm_core.figures._theme import LABEL_BACKGROUND, MUTED, add_annotations, plain_text
 
 LABEL_MIN_SHARE = 0.01
 LABEL_MAX_SPREAD = 0.8
@@ -14,19 +14,23 @@ LABEL_MAX_SPREAD = 0.8
 _MAP_WIDTH = 440
 _LINE = 18
 """Pixels: a map of middling width, and a line of text, for keeping labels apart."""
+_ENOUGH = 50_000
 
 
 def add_names(figure: go.Figure, frame: pd.DataFrame) -> None:
     """The name of each category on the cell nearest to its median; where names would collide, above or below it.
 
-    Categories of few cells, and those scattered over the whole map, are named in the legend only.
+    Categories of few cells, and those scattered over the whole map, are named in the legend only. Of more than 50,000
+    cells, an even part of them says where the middles lie.
     """
-    xy = frame[["x", "y"]].to_numpy()
-    codes, names = frame["color"].cat.codes.to_numpy(), frame["color"].cat.categories
+    every = 1 + len(frame) // (_ENOUGH + 1)
+    xy = frame[["x", "y"]].to_numpy()[::every]
+    codes, names = frame["color"].cat.codes.to_numpy()[::every], frame["color"].cat.categories
     scale = _MAP_WIDTH / max(float(np.ptp(xy, axis=0).max()), 1e-6)  # pixels per unit
     low, high = (float(xy[:, 1].min()) * scale, float(xy[:, 1].max()) * scale)
     widest = LABEL_MAX_SPREAD * _spread(xy)
     taken: list[tuple[float, float, float]] = []
+    notes: list[dict[str, object]] = []
     for code, name in enumerate(names):
         cells = xy[codes == code]
         if name in frame.attrs.get("background", []) or len(cells) < max(1, LABEL_MIN_SHARE * len(xy)):
@@ -35,21 +39,14 @@ def add_names(figure: go.Figure, frame: pd.DataFrame) -> None:
             continue
         middle = cells[np.square(cells - np.median(cells, axis=0)).sum(axis=1).argmin()]
         shift = _free_shift(middle * scale, 3.6 * len(name) + 3, taken, within=(low - _LINE, high + _LINE))
-        figure.add_annotation(
-            x=float(middle[0]),
-            y=float(middle[1]),
-            text=plain_text(name),
-            font={"size": 12},
-            bgcolor=LABEL_BACKGROUND,
-            borderpad=1,
-            captureevents=False,
-            showarrow=bool(shift),
-            arrowhead=0,
-            arrowwidth=1,
-            arrowcolor=MUTED,
-            ax=0,
-            ay=-shift,
-        )
+        notes.append(
+            {
+                "x": float(middle[0]), "y": float(middle[1]), "text": plain_text(name), "font": {"size": 12},
+                "bgcolor": LABEL_BACKGROUND, "borderpad": 1, "captureevents": False, "showarrow": bool(shift),
+                "arrowhead": 0, "arrowwidth": 1, "arrowcolor": MUTED, "ax": 0, "ay": -shift,
+            }
+        )  # fmt: skip
+    add_annotations(figure, notes)
 
 
 def _spread(xy: np.ndarray) -> float:
