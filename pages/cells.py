@@ -65,9 +65,15 @@ def layout(
         html.Div(
             [
                 figure_card(
-                    graph, title=selects[select], how_to_read=HOW_TO_READ, height=560, is_map=True, has_legend=True
+                    graph,
+                    title=selects[select],
+                    name=f"Map of the cells, {side}",
+                    how_to_read=HOW_TO_READ,
+                    height=560,
+                    is_map=True,
+                    has_legend=True,
                 )
-                for graph, select in MAPS
+                for (graph, select), side in zip(MAPS, ("left", "right"), strict=True)
             ],
             className="two-columns",
         ),
@@ -112,7 +118,7 @@ def draw_map_and_legend(
 ) -> tuple[go.Figure, Component | None]:
     """One map of the cells, and the legend below it."""
     figure = draw_map(run_id, color, size, labels)
-    return figure, legend_of(figure, graph)
+    return figure, legend_of(figure, graph, column=colors.category_column(run_id, color))
 
 
 def offer_colors(typed: str | None, chosen: str | None, run_id: str) -> Any:

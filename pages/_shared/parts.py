@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -82,6 +83,7 @@ def figure_card(
     is_map: bool = False,
     has_legend: bool = False,
     table: bool = True,
+    name: str = "",
 ) -> Component:
     """A graph with its title, explanation and export menu. The space is held before the figure comes.
 
@@ -97,7 +99,11 @@ def figure_card(
         Whether the page puts a legend into `legend_id` below the graph.
     table
         Whether the page offers the graph's table as CSV (see `export.csv_button`).
+    name
+        What assistive technology calls the figure, where its title is a control.
     """
+    called = name or (title if isinstance(title, str) else str(getattr(title, "label", "") or "Figure"))
+    described, scrolling = f"{graph_id}-description", {"tabIndex": 0} if scrolls else {}
     return card(
         dmc.Group(list(controls), gap="sm", align="flex-end") if controls else None,
         html.Div(
@@ -109,11 +115,20 @@ def figure_card(
                 figure=EMPTY_FIGURE,
             ),
             className="graph" + (" graph-scrolls" if scrolls else "") + ("" if height else " graph-own-height"),
+            role="figure",
+            **{"aria-label": called, "aria-describedby": described},
+            **scrolling,
         ),
+        html.Div(first_sentence(how_to_read), id=described, hidden=True),
         html.Div(id=legend_id(graph_id)) if has_legend else None,
         title=title,
         actions=[explanation(how_to_read), export_menu(graph_id, table=table)],
     )  # fmt: skip
+
+
+def first_sentence(text: str) -> str:
+    """What a figure shows, in short: an explanation begins with it."""
+    return re.split(r"(?<=[.;]) ", text, maxsplit=1)[0].rstrip(";")
 
 
 def legend_id(graph: str) -> str:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from scetm_core import keys
 from scetm_core.data.catalog import NAMES_ENDINGS, Catalog, DatasetFile
 from scetm_core.errors import RunError
+from scetm_core.figures import category_colors
+from scetm_core.own_colors import merged_colors, own_colors_stamp, read_own_colors
 from scetm_core.runs import Run, list_runs
 from scetm_core.runs import open_run as open_run_in
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 
 HOME_VARIABLE = "SCETM_HOME"
+GIVEN_COLORS = "given_colors"  # in uns of a result in memory: column -> the colours it came with, where others are shown
 GENE_SETS_ROOT, NAMES_ROOT = "gene-sets", "gene-names"  # in the catalog
 
 
@@ -181,12 +184,25 @@ def load_result(run_id: str) -> ad.AnnData:
 def result_of(run: Run) -> ad.AnnData:
     """As `load_result`, of a run that may lie outside this home: the source of a transfer."""
     stamp = run.result_path.stat().st_mtime_ns if run.has_result else 0
-    return _read_result(run.path, stamp)
+    return _read_result(run.path, stamp, own_colors_stamp(run.path))
 
 
 @functools.lru_cache(maxsize=4)
-def _read_result(path: Path, stamp: int) -> ad.AnnData:
-    return Run(path).load_result()
+def _read_result(path: Path, stamp: int, colors_stamp: int) -> ad.AnnData:
+    run = Run(path)
+    return _dressed(run, run.load_result())
+
+
+def _dressed(run: Run, result: ad.AnnData) -> ad.AnnData:
+    """A result just read, with the colours that the user has chosen in the place of those that came with it."""
+    for column, own in read_own_colors(run.path).items():
+        if column in result.obs:
+            categories = [str(name) for name in result.obs[column].astype("category").cat.categories]
+            given = result.uns.get(f"{column}_colors")
+            result.uns.setdefault(GIVEN_COLORS, {})[column] = given
+            defaults = category_colors(categories, None if given is None else list(given))
+            result.uns[f"{column}_colors"] = merged_colors(categories, defaults, own)
+    return result
 
 
 def table_stamp(run: Run, kind: str, name: str) -> str:
