@@ -7,7 +7,7 @@
   const COLOR_SELECTS = ["cells-color", "cells-color-beside"]; // in focus only while a topic colours the map
   const FOCUS_STORE = "differential-focus";
 
-  const layoutOf = (id) => window.dash_component_api?.getLayout?.(id)?.props;
+  const propsOf = (id) => window.scetmHere.propsOf(id);
   const set = (id, props) => window.dash_clientside.set_props(id, props);
 
   function isTyping(target) {
@@ -22,10 +22,10 @@
 
   function topicSelect() {
     const marked = [...document.querySelectorAll("[data-topic-select]")].map((box) => box.dataset.topicSelect || box.querySelector("input")?.id);
-    const id = [...TOPIC_SELECTS, ...marked].find((name) => name && document.getElementById(name) && layoutOf(name));
-    if (id) return { id, values: flat(layoutOf(id).data) };
-    const color = COLOR_SELECTS.find((name) => document.getElementById(name) && /^topic_\d+$/.test(layoutOf(name)?.value));
-    return color && { id: color, values: flat(layoutOf(color).data).filter((value) => /^topic_\d+$/.test(value)) };
+    const id = [...TOPIC_SELECTS, ...marked].find((name) => name && document.getElementById(name) && propsOf(name));
+    if (id) return { id, values: flat(propsOf(id).data) };
+    const color = COLOR_SELECTS.find((name) => document.getElementById(name) && /^topic_\d+$/.test(propsOf(name)?.value));
+    return color && { id: color, values: flat(propsOf(color).data).filter((value) => /^topic_\d+$/.test(value)) };
   }
 
   /** The next value of a list, round and round. */
@@ -35,8 +35,8 @@
 
   function stepTopic(by) {
     const found = topicSelect();
-    if (found?.values.length) return set(found.id, { value: stepped(found.values, layoutOf(found.id).value, by) });
-    const focus = document.getElementById("differential-heatmap") && layoutOf(FOCUS_STORE)?.data;
+    if (found?.values.length) return set(found.id, { value: stepped(found.values, propsOf(found.id).value, by) });
+    const focus = document.getElementById("differential-heatmap") && propsOf(FOCUS_STORE)?.data;
     const columns = document.querySelector("#differential-heatmap .js-plotly-plot")?.data?.find((trace) => trace.type === "heatmap")?.x;
     if (!focus || !columns?.length) return;
     const linked = document.querySelector("#differential-links a[href*='topic=']");
@@ -69,7 +69,7 @@
   /** The address of this view; it names the run even where the page has chosen it by itself. */
   function linkHere() {
     const url = new URL(window.location.href);
-    const run = layoutOf("active-run")?.data;
+    const run = propsOf("active-run")?.data;
     if (run && document.querySelector("#main .card") && !url.searchParams.get("run")) url.searchParams.set("run", run);
     return url.href;
   }

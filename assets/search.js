@@ -9,23 +9,6 @@
   const list = () => document.getElementById("header-search-results");
   const options = () => [...(list()?.querySelectorAll("[role=option]") ?? [])];
 
-  /** The run on screen: that of the address, else the one the page has chosen by itself. */
-  function runShown() {
-    const asked = new URLSearchParams(window.location.search).get("run");
-    return asked || window.dash_component_api?.getLayout?.("active-run")?.props?.data || null;
-  }
-
-  /** Go to another view of the app without loading it anew. */
-  function go(href) {
-    const target = new URL(href, window.location.href);
-    const known = window.dash_component_api?.getLayout?.("url")?.props;
-    // the address may have been kept up to date behind the app's back; then it has to see a change
-    if (known && known.pathname === target.pathname && known.search === target.search) target.search += "&";
-    window.history.pushState({}, "", target);
-    window.dispatchEvent(new CustomEvent("_dashprivate_pushstate"));
-    window.scrollTo(0, 0);
-  }
-
   function close() {
     const box = list();
     if (!box) return;
@@ -95,7 +78,7 @@
     clear();
     field().blur();
     fold();
-    go(href);
+    window.scetmHere.go(href);
   }
 
   function clear() {
@@ -109,7 +92,7 @@
   async function ask(text) {
     asked?.abort();
     if (!text.trim()) return close();
-    const run = runShown();
+    const run = window.scetmHere.runShown();
     asked = new AbortController();
     try {
       const answer = await fetch("/search?" + new URLSearchParams({ text, ...(run ? { run } : {}) }), { signal: asked.signal });
@@ -167,5 +150,5 @@
   });
   document.addEventListener("click", (event) => event.target.closest?.(".search-unfold") && focus());
 
-  window.scetmSearch = { focus, go, runShown };
+  window.scetmSearch = { focus };
 })();

@@ -9,8 +9,7 @@
 
   let steps = null, at = -1, root = null, target = null, watcher = null, turn = 0, before = null;
 
-  const layoutOf = (id) => window.dash_component_api?.getLayout?.(id)?.props;
-  const hasRun = () => Boolean(layoutOf("active-run")?.data && document.querySelector("#main .card"));
+  const hasRun = () => Boolean(window.scetmHere.propsOf("active-run")?.data && document.querySelector("#main .card"));
   const hasPage = (path) => [...document.querySelectorAll("[id*='nav-link']")].some((link) => JSON.parse(link.id).path === path);
   const pause = (time) => new Promise((resolve) => setTimeout(resolve, time));
 
@@ -41,7 +40,7 @@
     const run = new URLSearchParams(window.location.search).get("run") || sessionStorage.getItem(STATE + "-run");
     if (run) sessionStorage.setItem(STATE + "-run", run);
     const isOfRun = !["/", "/data", "/train"].includes(path);
-    window.scetmSearch.go(path + (isOfRun && run ? "?run=" + encodeURIComponent(run) : ""));
+    window.scetmHere.go(path + (isOfRun && run ? "?run=" + encodeURIComponent(run) : ""));
   }
 
   function button(text, className, act) {
@@ -135,10 +134,21 @@
         button("Use demo data", "is-first", useDemo));
       return place();
     }
+    point(found);
+  }
+
+  function point(found) {
     target = found;
     const isTall = found.getBoundingClientRect().height > window.innerHeight * 0.45;
     if (!found.closest("header")) found.scrollIntoView({ block: isTall || window.innerWidth < 600 ? "start" : "center" });
     place();
+  }
+
+  /** Pages may be drawn anew under the light: point at what has taken the place of what is gone. */
+  function watch() {
+    const found = target && !target.isConnected && find(steps[at].selector);
+    if (found) point(found);
+    else place();
   }
 
   /** Go past a step whose page or thing there is not. */
@@ -156,7 +166,7 @@
   /** End the tour on the way to the training of the demo data. */
   async function useDemo() {
     end();
-    if (window.location.pathname !== "/") window.scetmSearch.go("/");
+    if (window.location.pathname !== "/") window.scetmHere.go("/");
     for (let tries = 0; tries < 60; tries++) {
       const demo = document.getElementById("home-demo");
       if (demo) return demo.click();
@@ -181,7 +191,7 @@
     window.dash_clientside.set_props("help", { opened: false });
     before = document.getElementById("help-button");
     clearInterval(watcher);
-    watcher = setInterval(place, 200); // figures come late, and move what is below them
+    watcher = setInterval(watch, 200); // figures come late, and move what is below them
     // a closing dialog hands the focus back; the tour takes it afterwards
     setTimeout(() => root?.contains(document.activeElement) || root?.querySelector(".tour-buttons button:last-child")?.focus({ preventScroll: true }), 400);
     show(number, 1);

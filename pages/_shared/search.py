@@ -103,7 +103,7 @@ def find(run: Run, typed: str) -> list[dict[str, Any]]:
     return [group for group in groups if group["items"]]
 
 
-def _item(run: Run, label: str, path: str, hint: str = "", **query: str) -> Result:
+def _item(run: Run, label: str, path: str, query: Mapping[str, str], *, hint: str = "") -> Result:
     return {"label": label, "hint": hint, "href": f"/{path}?{urlencode({'run': run.id, **query})}"}
 
 
@@ -120,26 +120,26 @@ def _topics(run: Run, wanted: str) -> list[Result]:
     number = wanted.removeprefix("topic").strip()
     exact = [label for label, topic in numbers.items() if number == str(topic)]
     others = [label for label in _matching(numbers, wanted) if label not in exact]
-    return [_item(run, label, "topics", topic=str(numbers[label])) for label in [*exact, *others]]
+    return [_item(run, label, "topics", {"topic": str(numbers[label])}) for label in [*exact, *others]]
 
 
 def _labels(run: Run, wanted: str) -> list[Result]:
     found = []
     for column, names in _groups(run.path, _stamp(run)).items():
         for name in _matching(names, wanted):
-            found.append(_item(run, name, "differential", column, groupby=column, label=name))
+            found.append(_item(run, name, "differential", {"groupby": column, "label": name}, hint=column))
     return sorted(found, key=lambda item: not item["label"].lower().startswith(wanted))
 
 
 def _columns(run: Run, wanted: str) -> list[Result]:
     return [
-        _item(run, name, "cells", color=name) for name in _matching(map(str, studio.result_of(run).obs.columns), wanted)
+        _item(run, name, "cells", {"color": name}) for name in _matching(map(str, studio.result_of(run).obs.columns), wanted)
     ]
 
 
 def _genes(run: Run, typed: str) -> list[Result]:
     genes = search_genes(_genes_of(run.path, _stamp(run)), typed, limit=LIMITS["Genes"])
-    return [_item(run, gene, "cells", color=gene) for gene in genes]
+    return [_item(run, gene, "cells", {"color": gene}) for gene in genes]
 
 
 def _sets(run: Run, wanted: str) -> list[Result]:
@@ -149,7 +149,9 @@ def _sets(run: Run, wanted: str) -> list[Result]:
         labels = {pathway_name(name): name for name in best}
         for label in _matching(labels, wanted):
             name = labels[label]
-            found.append(_item(run, label, "enrichment", table, sets=table, set=name, topic=best[name]))
+            found.append(
+                _item(run, label, "enrichment", {"sets": table, "set": name, "topic": best[name]}, hint=table)
+            )
     return found
 
 

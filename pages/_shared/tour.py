@@ -92,7 +92,7 @@ STEPS = (
         needs_run=True,
     ),
     Step(
-        page="/",
+        page="/differential",
         selector="#copy-link",
         title="Share what you see",
         text="This copies the address of the very view on screen: run, topic, colours and all. The question mark "
