@@ -19,7 +19,6 @@ from pages._shared.errors import show_error
 from scetm_core import __version__, keys
 from scetm_core.errors import ScetmError
 
-
 DOCUMENT = """<!DOCTYPE html>
 <html lang="en">
     <head>{%metas%}<title>{%title%}</title>{%favicon%}{%css%}</head>

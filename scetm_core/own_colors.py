@@ -37,7 +37,9 @@ def read_own_colors(run: Path) -> OwnColors:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise RunError(f"{_where(run)} cannot be read ({error}). Delete it to go back to the default colours.") from error
+        raise RunError(
+            f"{_where(run)} cannot be read ({error}). Delete it to go back to the default colours."
+        ) from error
     if not isinstance(found, dict) or not all(isinstance(colors, dict) for colors in found.values()):
         raise RunError(f"{_where(run)} holds no colours by column. Delete it to go back to the default colours.")
     try:

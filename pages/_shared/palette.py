@@ -1,4 +1,4 @@
-"""Which colour shall each category have? The dialog behind "Colours…" in a legend; what is chosen stays with the run."""
+"""Which colour shall each category have? The dialog behind "Colours…" in a legend, kept with the run."""
 
 from __future__ import annotations
 

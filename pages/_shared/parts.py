@@ -67,7 +67,9 @@ def page(title: str, question: str, *children: Component | None, actions: Sequen
 def card(*children: Component | None, title: str | Component = "", actions: Sequence[Component] = ()) -> Component:
     """A quiet box, with a heading (words, or a control that stands for them) and buttons at its top if given."""
     left = dmc.Title(title, order=2, className="card-title") if isinstance(title, str) else title
-    heading = dmc.Group([left, dmc.Group(list(actions), gap=4, wrap="nowrap")], justify="space-between", align="start")
+    heading = dmc.Group(
+        [left, dmc.Group(list(actions), gap=4, wrap="nowrap")], justify="space-between", align="start", wrap="nowrap"
+    )
     content = [child for child in children if child is not None]
     return dmc.Paper([heading, *content] if title or actions else content, className="card")
 

@@ -133,7 +133,8 @@ def _labels(run: Run, wanted: str) -> list[Result]:
 
 def _columns(run: Run, wanted: str) -> list[Result]:
     return [
-        _item(run, name, "cells", {"color": name}) for name in _matching(map(str, studio.result_of(run).obs.columns), wanted)
+        _item(run, name, "cells", {"color": name})
+        for name in _matching(map(str, studio.result_of(run).obs.columns), wanted)
     ]
 
 
@@ -149,9 +150,7 @@ def _sets(run: Run, wanted: str) -> list[Result]:
         labels = {pathway_name(name): name for name in best}
         for label in _matching(labels, wanted):
             name = labels[label]
-            found.append(
-                _item(run, label, "enrichment", {"sets": table, "set": name, "topic": best[name]}, hint=table)
-            )
+            found.append(_item(run, label, "enrichment", {"sets": table, "set": name, "topic": best[name]}, hint=table))
     return found
 
 

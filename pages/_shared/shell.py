@@ -28,10 +28,15 @@ TEAL = (
 )  # fmt: skip
 """The accent. Its eighth shade is dark enough to be read on white, and to carry white text, in both colour schemes."""
 
+DARK = (
+    "#d5d9de", "#bcc2ca", "#98a1ab", "#707a85", "#434a53", "#3a4048", "#2b3037", "#22252a", "#1e2126", "#15171b",
+)  # fmt: skip
+"""The greys of the dark scheme, with the slight blue of the style sheet's."""
+
 THEME = {
     "primaryColor": "teal",
     "primaryShade": {"light": 8, "dark": 8},
-    "colors": {"teal": TEAL},
+    "colors": {"teal": TEAL, "dark": DARK},
     "defaultRadius": "sm",
     "fontFamily": "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif",
     "headings": {"fontWeight": "600"},

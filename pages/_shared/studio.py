@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 
 HOME_VARIABLE = "SCETM_HOME"
-GIVEN_COLORS = "given_colors"  # in uns of a result in memory: column -> the colours it came with, where others are shown
+GIVEN_COLORS = (
+    "given_colors"  # in uns of a result in memory: column -> the colours it came with, where others are shown
+)
 GENE_SETS_ROOT, NAMES_ROOT = "gene-sets", "gene-names"  # in the catalog
 
 

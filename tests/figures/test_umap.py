@@ -72,12 +72,19 @@ def test_the_users_colours_are_those_of_the_categories(result: ad.AnnData) -> No
 def test_many_categories_become_the_largest_and_other_and_nothing_is_lost(result: ad.AnnData) -> None:
     frame = umap_frame(result, color="clone")
     counts = frame["color"].value_counts()
-    assert len(counts) == 30
-    other = counts["other (16 categories)"]
+    assert len(counts) == 40
+    other = counts["other (6 categories)"]
     assert counts.sum() == 120
     truth = result.obs["clone"].value_counts()
-    assert other == truth.sum() - truth.nlargest(29).sum()
-    assert plot_umap(frame).data[0].name == f"other (16 categories) ({other})"
+    assert other == truth.sum() - truth.nlargest(39).sum()
+    assert plot_umap(frame).data[0].name == f"other (6 categories) ({other})"
+
+
+def test_up_to_forty_categories_are_all_shown_in_colours_of_their_own(result: ad.AnnData) -> None:
+    result.obs["clone"] = [f"clone {i % 40}" for i in range(120)]
+    colors = umap_frame(result, color="clone").attrs["colors"]
+    assert len(colors) == len(set(colors.values())) == 40
+    assert not any(name.startswith("other") for name in colors)
 
 
 def test_missing_is_drawn_at_the_back_and_listed_last(result: ad.AnnData) -> None:
