@@ -188,12 +188,13 @@ def _columns_card(summary: DatasetSummary) -> Component:
         dmc.TableTr([dmc.TableTh(name) for name in ("Column", "Kind", "Values", "Missing", "Most frequent")])
     )
     nothing = dmc.Text("The file says nothing about its cells beyond their names.", size="sm", c="dimmed")
+    named: dict[str, Any] = {"aria-label": "Columns of the cells"}
     table = html.Div(
         dmc.Table([head, dmc.TableTbody(rows)], miw=520),
         className="scrolls-sideways",
         role="region",
         tabIndex=0,
-        **{"aria-label": "Columns of the cells"},
+        **named,
     )
     return card(table if rows else nothing, title="What is known of the cells")
 

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from scetm_core import keys
 from scetm_core.errors import RunError
@@ -85,7 +86,7 @@ def _where(run: Path) -> str:
     return f"{run.name}/{keys.COLORS_FILE}"
 
 
-def _checked(column: str, colors: Mapping[object, object]) -> dict[str, str]:
+def _checked(column: str, colors: Mapping[Any, Any]) -> dict[str, str]:
     """The colours in lower case.
 
     Raises

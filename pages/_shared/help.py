@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import dash_mantine_components as dmc
 from dash import Input, Output, callback, html
 from dash.development.base_component import Component
@@ -47,12 +49,13 @@ def copy_link_button() -> Component:
 def help_dialogs() -> list[Component]:
     """The help, and the field with the link for browsers that keep their clipboard to themselves."""
     rows = [html.Tr([html.Th(dmc.Kbd(key), scope="row"), html.Td(what)]) for key, what in KEYS]
-    close = {"aria-label": "Close"}
+    close, named = {"aria-label": "Close"}, {"aria-label": "Keys"}
+    keys_table = html.Table(html.Tbody(rows), className="plain-table keys-table", **cast("dict[str, Any]", named))
     return [
         dmc.Modal(
             dmc.Stack(
                 [
-                    html.Table(html.Tbody(rows), className="plain-table keys-table", **{"aria-label": "Keys"}),
+                    keys_table,
                     dmc.Text(
                         "Maps: the wheel zooms, dragging moves, a double click goes back. Legends: a click hides a "
                         "group, a double click or Shift and click shows it alone. Every figure says how to read it "

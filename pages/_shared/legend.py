@@ -74,4 +74,5 @@ def _tools(n_entries: int, column: str | None) -> Component | None:
 
 
 def _tool(label: str, attribute: str, value: str) -> Component:
-    return html.Button(label, type="button", className="legend-tool", **{attribute: value})
+    what: dict[str, Any] = {attribute: value}
+    return html.Button(label, type="button", className="legend-tool", **what)

@@ -105,7 +105,12 @@ def figure_card(
         What assistive technology calls the figure, where its title is a control.
     """
     called = name or (title if isinstance(title, str) else str(getattr(title, "label", "") or "Figure"))
-    described, scrolling = f"{graph_id}-description", {"tabIndex": 0} if scrolls else {}
+    described = f"{graph_id}-description"
+    named: dict[str, Any] = {
+        "aria-label": called,
+        "aria-describedby": described,
+        **({"tabIndex": 0} if scrolls else {}),
+    }
     return card(
         dmc.Group(list(controls), gap="sm", align="flex-end") if controls else None,
         html.Div(
@@ -118,8 +123,7 @@ def figure_card(
             ),
             className="graph" + (" graph-scrolls" if scrolls else "") + ("" if height else " graph-own-height"),
             role="figure",
-            **{"aria-label": called, "aria-describedby": described},
-            **scrolling,
+            **named,
         ),
         html.Div(first_sentence(how_to_read), id=described, hidden=True),
         html.Div(id=legend_id(graph_id)) if has_legend else None,

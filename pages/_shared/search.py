@@ -46,7 +46,8 @@ def search_box() -> Component:
         attributes={"input": {"autoComplete": "off", "spellCheck": "false", "type": "search"}},
         **{"aria-label": "Search topics, genes, columns, gene sets and cell types"},
     )
-    results = html.Div(id=RESULTS, className="search-results", role="listbox", **{"aria-label": "Found"})
+    named: dict[str, Any] = {"aria-label": "Found"}
+    results = html.Div(id=RESULTS, className="search-results", role="listbox", **named)
     said = html.Div(className="search-said visually-hidden", role="status")
     unfold = dmc.ActionIcon(
         html.Span(className="glyph glyph-search"),
