@@ -7,6 +7,9 @@
   const COLOR_SELECTS = ["cells-color", "cells-color-beside"]; // in focus only while a topic colours the map
   const FOCUS_STORE = "differential-focus";
 
+  const SETTLED = 400; // milliseconds after which a choice has come through
+  let stepping = {};
+
   const propsOf = (id) => window.scetmHere.propsOf(id);
   const set = (id, props) => window.dash_clientside.set_props(id, props);
 
@@ -33,9 +36,19 @@
     return values[(values.indexOf(value) + by + values.length) % values.length];
   }
 
+  /** Choose, and once more if the control has answered late with what it had before: keys come fast. */
+  function chooseTopic(id, value) {
+    stepping = { id, value, at: Date.now() };
+    set(id, { value });
+    setTimeout(() => stepping.value === value && propsOf(id) && propsOf(id).value !== value && set(id, { value }), SETTLED / 2);
+  }
+
   function stepTopic(by) {
     const found = topicSelect();
-    if (found?.values.length) return set(found.id, { value: stepped(found.values, propsOf(found.id).value, by) });
+    if (found?.values.length) {
+      const isFresh = stepping.id === found.id && Date.now() - stepping.at < SETTLED;
+      return chooseTopic(found.id, stepped(found.values, isFresh ? stepping.value : propsOf(found.id).value, by));
+    }
     const focus = document.getElementById("differential-heatmap") && propsOf(FOCUS_STORE)?.data;
     const columns = document.querySelector("#differential-heatmap .js-plotly-plot")?.data?.find((trace) => trace.type === "heatmap")?.x;
     if (!focus || !columns?.length) return;

@@ -104,10 +104,9 @@ def figure_card(
     name
         What assistive technology calls the figure, where its title is a control.
     """
-    called = name or (title if isinstance(title, str) else str(getattr(title, "label", "") or "Figure"))
     described = f"{graph_id}-description"
     named: dict[str, Any] = {
-        "aria-label": called,
+        **_name_of(title, name),
         "aria-describedby": described,
         **({"tabIndex": 0} if scrolls else {}),
     }
@@ -132,9 +131,17 @@ def figure_card(
     )  # fmt: skip
 
 
+def _name_of(title: str | Component, name: str) -> dict[str, str]:
+    """What assistive technology calls a figure: the name given, its title, or what the title says at the time."""
+    if name or isinstance(title, str):
+        return {"aria-label": name or str(title)}
+    label, title_id = getattr(title, "label", None), getattr(title, "id", None)
+    return {"aria-labelledby": title_id} if label is None and isinstance(title_id, str) else {"aria-label": str(label)}
+
+
 def first_sentence(text: str) -> str:
     """What a figure shows, in short: an explanation begins with it."""
-    return re.split(r"(?<=[.;]) ", text, maxsplit=1)[0].rstrip(";")
+    return re.split(r"(?<=\.) ", text, maxsplit=1)[0]
 
 
 def legend_id(graph: str) -> str:

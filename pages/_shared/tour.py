@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import dash_mantine_components as dmc
 from dash import html
@@ -104,7 +105,8 @@ STEPS = (
 def tour() -> Component:
     """The steps, as the browser reads them."""
     steps = json.dumps([asdict(step) for step in STEPS])
-    return html.Div(id=STEPS_ID, hidden=True, **{"data-steps": steps})
+    data: dict[str, Any] = {"data-steps": steps}
+    return html.Div(id=STEPS_ID, hidden=True, **data)
 
 
 def tour_offer() -> Component:

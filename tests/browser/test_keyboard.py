@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -171,7 +172,7 @@ def test_where_the_clipboard_is_refused_the_link_can_be_selected(page: playwrigh
     )
 
 
-def test_chosen_colours_show_at_once_and_last(page: playwright.Page, home) -> None:  # type: ignore[no-untyped-def]
+def test_chosen_colours_show_at_once_and_last(page: playwright.Page, home: Path) -> None:
     open_cells(page)
     page.locator("#cells-umap-beside-legend").get_by_role("button", name="Colours").click()
     dialog = page.get_by_role("dialog", name="Colours of cell_type")
@@ -193,6 +194,7 @@ def test_chosen_colours_show_at_once_and_last(page: playwright.Page, home) -> No
 
 def test_long_legends_are_filtered_and_hidden_as_a_whole(page: playwright.Page) -> None:
     open_cells(page)
+    expect(page.locator("#cells-umap .js-plotly-plot")).to_be_visible()
     page.evaluate(
         """() => {  // a long legend, as the page would draw it
             const graph = document.querySelector("#cells-umap .js-plotly-plot");
@@ -201,7 +203,8 @@ def test_long_legends_are_filtered_and_hidden_as_a_whole(page: playwright.Page) 
             box.innerHTML = `<div class="legend-box"><div class="legend-tools"><div class="legend-search"><input></div>
                 <button data-legend-all="true">Show all</button><button data-legend-all="false">Show none</button>
                 <span role="status"></span></div><div class="legend" data-graph="cells-umap">` +
-                traces.map((t, i) => `<button class="legend-item" data-trace="${i}" aria-pressed="true">${t.name}</button>`)
+                traces.map((t, i) => `<button class="legend-item" data-trace="${i}" aria-pressed="true">`
+                    + `${t.name}</button>`)
                 .join("") + "</div></div>";
             return Plotly.react(graph, traces, {});
         }"""

@@ -33,7 +33,8 @@ def lit(page: playwright.Page) -> bool:
         """() => {
             const light = document.querySelector(".tour-light").getBoundingClientRect();
             const panel = document.querySelector(".tour-panel").getBoundingClientRect();
-            const inside = panel.left >= 0 && panel.right <= innerWidth && panel.top >= 0 && panel.bottom <= innerHeight;
+            const inside = panel.left >= 0 && panel.right <= innerWidth
+                && panel.top >= 0 && panel.bottom <= innerHeight;
             const apart = panel.top >= light.bottom || panel.bottom <= light.top || panel.left >= light.right
                 || panel.right <= light.left || light.height > innerHeight / 3;
             return light.width > 10 && light.height > 10 && inside && apart;
