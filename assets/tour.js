@@ -125,6 +125,7 @@
     if (!root) build();
     target = null;
     fill(step, step.text);
+    place();
     goTo(step.page);
     const found = await awaited(step, mine);
     if (mine !== turn) return;

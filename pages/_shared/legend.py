@@ -36,7 +36,9 @@ def legend_of(figure: go.Figure, graph: str, *, column: str | None = None) -> Co
     hint = dmc.Text("Click: hide or show. Double click: show alone.", size="xs", c="dimmed", className="legend-hint")
     names: dict[str, Any] = {"data-graph": graph, "aria-label": "Legend"}
     entries = html.Div(buttons, className="legend", role="group", **names)
-    return html.Div([_tools(len(buttons), column), entries, hint], className="legend-box")
+    choose = [] if column is None else [_tool("Colours…", "data-palette-column", column)]
+    foot = html.Div([hint, *choose], className="legend-foot")
+    return html.Div([_tools(len(buttons)), entries, foot], className="legend-box")
 
 
 def _button(place: int, trace: go.Scatter) -> Component:
@@ -50,27 +52,20 @@ def _plain(name: str) -> str:
     return name.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 
-def _tools(n_entries: int, column: str | None) -> Component | None:
-    """The field that filters, the buttons for all, and the one that opens the colours."""
-    tools: list[Component] = []
-    if n_entries > N_WITHOUT_SEARCH:
-        tools += [
-            dmc.TextInput(
-                placeholder=f"Find among {n_entries}",
-                size="xs",
-                w=150,
-                className="legend-search",
-                attributes={"input": {"autoComplete": "off"}},
-                **{"aria-label": "Find in the legend"},
-            ),
-            _tool("Show all", "data-legend-all", "true"),
-            _tool("Show none", "data-legend-all", "false"),
-        ]
-    if column is not None:
-        tools.append(_tool("Colours…", "data-palette-column", column))
-    if not tools:
+def _tools(n_entries: int) -> Component | None:
+    """For long legends: the field that filters, and the buttons for all."""
+    if n_entries <= N_WITHOUT_SEARCH:
         return None
-    return html.Div([*tools, html.Span(className="visually-hidden", role="status")], className="legend-tools")
+    field = dmc.TextInput(
+        placeholder=f"Find among {n_entries}",
+        size="xs",
+        w=150,
+        className="legend-search",
+        attributes={"input": {"autoComplete": "off"}},
+        **{"aria-label": "Find in the legend"},
+    )
+    buttons = [_tool("Show all", "data-legend-all", "true"), _tool("Show none", "data-legend-all", "false")]
+    return html.Div([field, *buttons, html.Span(className="visually-hidden", role="status")], className="legend-tools")
 
 
 def _tool(label: str, attribute: str, value: str) -> Component:
