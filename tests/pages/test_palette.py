@@ -139,6 +139,11 @@ def test_of_very_many_categories_those_with_a_colour_of_their_own_can_be_edited(
     assert {name: after[name] for name in own} == {**before, own[0]: "#123456"}
 
 
+def test_damaged_colours_are_said_on_the_page_with_the_way_out(run: Run, page_module: Any, words_in: Any) -> None:
+    (run.path / "colors.json").write_text("{")
+    assert "Delete it to go back to the default colours" in words_in(page_module("cells").layout(run=run.id))
+
+
 def test_columns_that_have_gone_are_left_aside(run: Run) -> None:
     write_own_colors(run.path, "gone", {"a": "#000000"})
     assert "gone_colors" not in studio.load_result(run.id).uns
