@@ -68,7 +68,11 @@ def card(*children: Component | None, title: str | Component = "", actions: Sequ
     """A quiet box, with a heading (words, or a control that stands for them) and buttons at its top if given."""
     left = dmc.Title(title, order=2, className="card-title") if isinstance(title, str) else title
     heading = dmc.Group(
-        [left, dmc.Group(list(actions), gap=4, wrap="nowrap")], justify="space-between", align="start", wrap="nowrap"
+        [left, dmc.Group(list(actions), gap=4, wrap="nowrap")],
+        justify="space-between",
+        align="start",
+        wrap="nowrap",
+        className="card-heading",
     )
     content = [child for child in children if child is not None]
     return dmc.Paper([heading, *content] if title or actions else content, className="card")

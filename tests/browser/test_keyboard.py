@@ -125,7 +125,8 @@ def test_e_opens_the_export_of_the_figure_under_the_pointer_else_of_the_first(
     open_cells(page)
     page.evaluate(
         """() => document.addEventListener("click", event => {
-            const buttons = [...document.querySelectorAll("#main button")].filter(({innerText}) => innerText === "Export");
+            const all = [...document.querySelectorAll("#main button")];
+            const buttons = all.filter(button => button.innerText === "Export");
             window.exported = buttons.indexOf(event.target.closest("button"));
         }, true)"""
     )

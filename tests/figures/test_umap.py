@@ -160,6 +160,21 @@ def test_labels_that_would_collide_are_moved_apart(result: ad.AnnData) -> None:
     assert len(set(shifts)) == 3
 
 
+def test_labels_at_the_edge_of_the_map_point_inwards(result: ad.AnnData) -> None:
+    places = result.obsm[keys.X_UMAP]
+    places[:] = np.random.default_rng(0).normal(scale=0.05, size=places.shape)
+    types = result.obs["cell_type"].cat.rename_categories({"t0": "a long name on the left", "t1": "in the middle"})
+    result.obs["cell_type"] = types.cat.rename_categories({"t2": "a long name on the right"})
+    names = result.obs["cell_type"].astype(str)
+    for name, x in (("left", -5), ("right", 5)):
+        places[names.str.contains(name).to_numpy(), 0] += x
+    notes = plot_umap(umap_frame(result, color="cell_type")).layout.annotations
+    sides = {note.text: note.xanchor for note in notes if not note.text.startswith("UMAP ")}
+    assert sides == {
+        "a long name on the left": "left", "in the middle": "center", "a long name on the right": "right",
+    }  # fmt: skip
+
+
 def test_names_that_look_like_markup_are_shown_as_they_are(result: ad.AnnData) -> None:
     result.obs["odd"] = "CD8<b> & T"
     figure = plot_umap(umap_frame(result, color="odd"))
