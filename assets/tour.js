@@ -59,7 +59,7 @@
       '<div class="tour-veil"></div><div class="tour-light"></div>' +
       '<div class="tour-panel" role="dialog" aria-modal="true" aria-labelledby="tour-title" aria-describedby="tour-text" tabindex="-1">' +
       '<p class="tour-count"></p><h2 id="tour-title"></h2><div id="tour-text" aria-live="polite"></div><div class="tour-buttons"></div></div>';
-    root.addEventListener("keydown", onKey);
+    document.addEventListener("keydown", onKey, true); // wherever the focus is: a dialog that closes hands it elsewhere
     document.body.append(root);
   }
 
@@ -180,6 +180,7 @@
     sessionStorage.removeItem(STATE);
     sessionStorage.removeItem(STATE + "-run");
     clearInterval(watcher);
+    document.removeEventListener("keydown", onKey, true);
     root?.remove();
     root = target = null;
     before?.isConnected && before.focus();
