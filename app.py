@@ -14,10 +14,16 @@ import diskcache
 import multiprocess
 from dash import Dash, DiskcacheManager
 
-from pages._shared import studio, uploads
+from pages._shared import search, studio, uploads
 from pages._shared.errors import show_error
 from scetm_core import __version__, keys
 from scetm_core.errors import ScetmError
+
+DOCUMENT = """<!DOCTYPE html>
+<html lang="en">
+    <head>{%metas%}<title>{%title%}</title>{%favicon%}{%css%}</head>
+    <body>{%app_entry%}<footer>{%config%}{%scripts%}{%renderer%}</footer></body>
+</html>"""
 
 
 def create_app(settings: studio.Studio) -> Dash:
@@ -38,6 +44,8 @@ def create_app(settings: studio.Studio) -> Dash:
         background_callback_manager=DiskcacheManager(cache),
         on_error=show_error,
         suppress_callback_exceptions=True,
+        compress=True,  # what the browser takes: zstd, Brotli or gzip
+        index_string=DOCUMENT,
         meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
     )
     from pages._shared.shell import shell  # after the pages have registered themselves
@@ -46,6 +54,7 @@ def create_app(settings: studio.Studio) -> Dash:
     app.server.secret_key = secrets.token_bytes(32)
     app.server.add_url_rule("/health", view_func=lambda: {"status": "ok", "version": __version__})
     uploads.add_route(app.server)
+    search.add_route(app.server)
     return app
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 from benchmarks._chromium import find_chromium
 from benchmarks._serve import ROOT, served
+from pages._shared.tour import STEPS
 from scetm_core import keys
 from scetm_core.answers import answer
 from scetm_core.config import DataConfig, run_config_from_flat
@@ -43,6 +44,8 @@ PICTURES = {
     "evaluate": "/evaluate?run=demo",
     "compare": "/compare?run=demo",
 }
+TOUR_PICTURES = ("Bring counts", "Look at the cells", "Take figures along")
+IMAGES = ROOT / "docs" / "images"
 QUICK_METHODS = ("pca", "harmony", "scanorama")
 
 
@@ -97,8 +100,27 @@ def photograph(base: str) -> None:
         for name, path in PICTURES.items():
             page.goto(base + path, wait_until="networkidle")
             page.wait_for_timeout(2500)
-            page.screenshot(path=ROOT / "docs" / "images" / f"{name}.png")
+            page.screenshot(path=IMAGES / f"{name}.png")
+        photograph_tour(page, f"{base}/?run=demo")
         browser.close()
+
+
+def photograph_tour(page: Page, address: str) -> None:
+    """Take the tour, with a picture of each step of `TOUR_PICTURES`."""
+    page.goto(address, wait_until="networkidle")
+    page.get_by_role("button", name="Help").click()
+    page.get_by_role("button", name="Take the tour").click()
+    for _ in STEPS:  # a step whose page is missing is passed over
+        page.locator(".tour.has-light").wait_for()
+        title = page.locator("#tour-title").inner_text()
+        if title in TOUR_PICTURES:
+            page.wait_for_timeout(2500)
+            page.screenshot(path=IMAGES / f"tour-{TOUR_PICTURES.index(title) + 1}.png")
+        if title == TOUR_PICTURES[-1]:
+            break
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function("title => document.querySelector('#tour-title').innerText !== title", arg=title)
+    page.keyboard.press("Escape")
 
 
 if __name__ == "__main__":

@@ -69,10 +69,16 @@ def layout(
                 cell_maps.framed(
                     graph,
                     figure_card(
-                        graph, title=selects[select], how_to_read=HOW_TO_READ, height=560, is_map=True, has_legend=True
+                        graph,
+                        title=selects[select],
+                        name=f"Map of the cells, {side}",
+                        how_to_read=HOW_TO_READ,
+                        height=560,
+                        is_map=True,
+                        has_legend=True,
                     ),
                 )
-                for graph, select in MAPS
+                for (graph, select), side in zip(MAPS, ("left", "right"), strict=True)
             ],
         ),
     )

@@ -72,7 +72,7 @@ def layout(run: str | None = None, other: str | None = None, **_: str) -> Compon
         dcc.Store(id=parts.TABLE_NAME, data=keys.METHODS_TABLE),
         parts.controls(slots_of(opened.run), [listed[entry.id] for entry in same]),
         task_view(parts.TASK),
-        html.Div(id=parts.SAID),
+        html.Div(id=parts.SAID, role="status"),
         *parts.methods_section(opened.grouping_columns(), opened.default_grouping(data.label_key)),
         parts.topics_section(list(listed.values()), chosen),
     )

@@ -188,7 +188,14 @@ def _columns_card(summary: DatasetSummary) -> Component:
         dmc.TableTr([dmc.TableTh(name) for name in ("Column", "Kind", "Values", "Missing", "Most frequent")])
     )
     nothing = dmc.Text("The file says nothing about its cells beyond their names.", size="sm", c="dimmed")
-    table = dmc.TableScrollContainer(dmc.Table([head, dmc.TableTbody(rows)]), minWidth=520)
+    named: dict[str, Any] = {"aria-label": "Columns of the cells"}
+    table = html.Div(
+        dmc.Table([head, dmc.TableTbody(rows)], miw=520),
+        className="scrolls-sideways",
+        role="region",
+        tabIndex=0,
+        **named,
+    )
     return card(table if rows else nothing, title="What is known of the cells")
 
 

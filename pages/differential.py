@@ -61,7 +61,7 @@ def layout(
         dcc.Store(id=parts.TABLE_NAME, data=table_name(chosen)),
         parts.controls(opened, chosen),
         task_view(parts.TASK),
-        html.Div(id=parts.SAID),
+        html.Div(id=parts.SAID, role="status"),
         html.Div(parts.before(), id=parts.BEFORE, style={"display": "none"}),
         html.Div(parts.after(opened, chosen), id=parts.AFTER, style={"display": "none"}),
     )

@@ -59,7 +59,7 @@ def layout(
         dcc.Store(id=parts.SET, data=set),
         parts.controls(opened, offered, source, focus),
         task_view(parts.TASK),
-        html.Div(id=parts.SAID),
+        html.Div(id=parts.SAID, role="status"),
         html.Div(parts.before(), id=parts.BEFORE, style={"display": "none"}),
         html.Div(parts.after(), id=parts.AFTER, style={"display": "none"}),
     )

@@ -64,7 +64,7 @@ def layout(run: str | None = None, labels: str | None = None, batches: str | Non
         dcc.Store(id=parts.TABLE_NAME, data=parts.name_of(keys.DELTA, label_key, batch_key)),
         parts.controls(opened, label_key=label_key, batch_key=batch_key),
         task_view(parts.TASK),
-        html.Div(id=parts.SAID),
+        html.Div(id=parts.SAID, role="status"),
         parts.scores_card(),
         html.Div(parts.before(), id=parts.BEFORE, style={"display": "none"}),
         html.Div(parts.after(), id=parts.AFTER, style={"display": "none"}),

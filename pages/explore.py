@@ -126,7 +126,7 @@ callback(
     Input(LABELS, "checked"),
     Input(CHANGED, "data"),
     *cell_maps.map_inputs(UMAP),
-    State(ids.ACTIVE_RUN, "data"),
+    Input(ids.ACTIVE_RUN, "data"),
 )(
     lambda color, size, labels, _changed, store, window, hidden, tool, run_id: cell_maps.draw_map(
         run_id, color, size, labels, graph=UMAP, selection=selecting.current(store, run_id), window=window,

@@ -13,6 +13,7 @@ from dash.development.base_component import Component
 
 from pages._shared import ids, studio
 from pages._shared.parts import age, card, duration, link_button, notice, page, score_in_words
+from pages._shared.tour import tour_offer
 from scetm_core import jobs
 from scetm_core.data.demo import write_demo
 from scetm_core.runs import Run
@@ -88,7 +89,8 @@ def _welcome(latest: Run | None) -> Component:
     else:
         what = "Look at" if latest.has_result else "Go on with"
         ways.insert(0, link_button(f"{what} {latest.config.name}", _way_to(latest), variant="filled"))
-    return card(about, dmc.Group(ways, mt="md"), title="Start here" if latest is None else "Continue")
+    offer = tour_offer() if latest is None else None
+    return card(about, dmc.Group(ways, mt="md"), offer, title="Start here" if latest is None else "Continue")
 
 
 def _way_to(run: Run) -> str:

@@ -52,6 +52,7 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
     "differential_units": BASE,
     "figures": BASE | {"figures"},
     "files": BASE,
+    "own_colors": BASE | {"files"},
     "memory": set(),
     "choice": set(),
     "sweep": BASE

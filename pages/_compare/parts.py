@@ -181,7 +181,7 @@ def topics_section(runs: Sequence[dict[str, str]], other: str | None) -> Compone
             html.Div(
                 [
                     card(
-                        html.Div(id=MATCH_SAID),
+                        html.Div(id=MATCH_SAID, role="status"),
                         grid(PAIRS, PAIR_COLUMNS, row_id="params.data.first", rows=12, selectable=False),
                         title="Which topic is which",
                     ),

@@ -144,7 +144,14 @@ def map_card(
         controls=[
             html.Div(dmc.Group(chosen, gap="sm", align="flex-end"), id=SET_BOX, style=_shown(points == GENES)),
             typed,
-            dmc.Text(id=FOUND, size="sm", c="dimmed", className="numbers", style={"flexBasis": "100%"}),
+            dmc.Text(
+                id=FOUND,
+                size="sm",
+                c="dimmed",
+                className="numbers",
+                style={"flexBasis": "100%"},
+                **{"aria-live": "polite"},
+            ),
         ],
         height=620,
         is_map=True,

@@ -111,7 +111,7 @@ def after() -> Component:
             ),
             dmc.TextInput(id=SEARCH, placeholder="text in the set's name", w=220, debounce=300,
                           **{"aria-label": "Text in the set's name"}),
-            dmc.Text(id=CUT, size="sm", c="dimmed", className="numbers"),
+            dmc.Text(id=CUT, size="sm", c="dimmed", className="numbers", **{"aria-live": "polite"}),
         ]
     )  # fmt: skip
     return dmc.Stack(

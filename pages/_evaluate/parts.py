@@ -113,7 +113,7 @@ def after() -> Component:
                 id=RESOLUTION, min=0, max=len(RESOLUTIONS) - 1, step=1, value=RESOLUTIONS.index(0.16), w=260,
                 label=None, size="sm", thumbLabel="Leiden resolution", updatemode="mouseup",
             ),
-            dmc.Text(id=CLUSTERS_SAID, size="sm", className="numbers"),
+            dmc.Text(id=CLUSTERS_SAID, size="sm", className="numbers", **{"aria-live": "polite"}),
         ],
         gap="md",
     )  # fmt: skip

@@ -128,7 +128,7 @@ def _composition(run_id: str, by: str, selection: str, against: str | None) -> p
     return composition_frame(values, inside, outside, colors)
 
 
-_STATE = (Input(selecting.STORE, "data"), Input(AGAINST, "value"), State(ids.ACTIVE_RUN, "data"))
+_STATE = (Input(selecting.STORE, "data"), Input(AGAINST, "value"), Input(ids.ACTIVE_RUN, "data"))
 
 
 @callback(Output(COMPOSITION, "figure"), Input(BY, "value"), *_STATE)

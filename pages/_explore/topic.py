@@ -66,7 +66,7 @@ def draw_genes(topic: str, run_id: str) -> go.Figure:
     return plot_top_genes(frame, highlight=types_marked(known_markers(run_id).gene_sets))
 
 
-@callback(Output(GROUPS, "figure"), Input(TOPIC, "value"), Input(GROUPBY, "value"), State(ids.ACTIVE_RUN, "data"))
+@callback(Output(GROUPS, "figure"), Input(TOPIC, "value"), Input(GROUPBY, "value"), Input(ids.ACTIVE_RUN, "data"))
 def draw_groups(topic: str, groupby: str, run_id: str) -> go.Figure:
     """Draw which cells use it."""
     return plot_topic_by_group(_groups(topic, groupby, run_id))

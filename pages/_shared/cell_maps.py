@@ -105,7 +105,7 @@ def draw_map(
         hidden=hidden or (),
     )
     figure.update_layout(dragmode=DRAG.get(tool or "pan", "pan"))
-    return figure, legend_of(figure, graph)
+    return figure, legend_of(figure, graph, column=colors.category_column(run_id, color))
 
 
 def offer_colors(typed: str | None, chosen: str | None, run_id: str) -> Any:

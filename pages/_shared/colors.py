@@ -94,6 +94,15 @@ def colored_frame(run_id: str, color: str) -> pd.DataFrame:
         return empty_frame(str(error))
 
 
+def category_column(run_id: str, color: str) -> str | None:
+    """The column of obs that `color` is, if it sorts cells into categories: one whose colours can be chosen."""
+    obs = studio.load_result(run_id).obs
+    if color not in obs:
+        return None
+    is_number = pd.api.types.is_numeric_dtype(obs[color]) and not pd.api.types.is_bool_dtype(obs[color])
+    return None if is_number else color
+
+
 def _expression(result: ad.AnnData, data: DataConfig, gene: str) -> pd.Series[float]:
     """Expression of a gene of the model; in a transfer, of the target's genes that stand for it."""
     if keys.TARGET_GENE not in result.var:

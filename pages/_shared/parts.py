@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -66,7 +67,13 @@ def page(title: str, question: str, *children: Component | None, actions: Sequen
 def card(*children: Component | None, title: str | Component = "", actions: Sequence[Component] = ()) -> Component:
     """A quiet box, with a heading (words, or a control that stands for them) and buttons at its top if given."""
     left = dmc.Title(title, order=2, className="card-title") if isinstance(title, str) else title
-    heading = dmc.Group([left, dmc.Group(list(actions), gap=4, wrap="nowrap")], justify="space-between", align="start")
+    heading = dmc.Group(
+        [left, dmc.Group(list(actions), gap=4, wrap="nowrap")],
+        justify="space-between",
+        align="start",
+        wrap="nowrap",
+        className="card-heading",
+    )
     content = [child for child in children if child is not None]
     return dmc.Paper([heading, *content] if title or actions else content, className="card")
 
@@ -82,6 +89,7 @@ def figure_card(
     is_map: bool = False,
     has_legend: bool = False,
     table: bool = True,
+    name: str = "",
 ) -> Component:
     """A graph with its title, explanation and export menu. The space is held before the figure comes.
 
@@ -97,7 +105,15 @@ def figure_card(
         Whether the page puts a legend into `legend_id` below the graph.
     table
         Whether the page offers the graph's table as CSV (see `export.csv_button`).
+    name
+        What assistive technology calls the figure, where its title is a control.
     """
+    described = f"{graph_id}-description"
+    named: dict[str, Any] = {
+        **_name_of(title, name),
+        "aria-describedby": described,
+        **({"tabIndex": 0} if scrolls else {}),
+    }
     return card(
         dmc.Group(list(controls), gap="sm", align="flex-end") if controls else None,
         html.Div(
@@ -109,11 +125,27 @@ def figure_card(
                 figure=EMPTY_FIGURE,
             ),
             className="graph" + (" graph-scrolls" if scrolls else "") + ("" if height else " graph-own-height"),
+            role="figure",
+            **named,
         ),
+        html.Div(first_sentence(how_to_read), id=described, hidden=True),
         html.Div(id=legend_id(graph_id)) if has_legend else None,
         title=title,
         actions=[explanation(how_to_read), export_menu(graph_id, table=table)],
     )  # fmt: skip
+
+
+def _name_of(title: str | Component, name: str) -> dict[str, str]:
+    """What assistive technology calls a figure: the name given, its title, or what the title says at the time."""
+    if name or isinstance(title, str):
+        return {"aria-label": name or str(title)}
+    label, title_id = getattr(title, "label", None), getattr(title, "id", None)
+    return {"aria-labelledby": title_id} if label is None and isinstance(title_id, str) else {"aria-label": str(label)}
+
+
+def first_sentence(text: str) -> str:
+    """What a figure shows, in short: an explanation begins with it."""
+    return re.split(r"(?<=\.) ", text, maxsplit=1)[0]
 
 
 def legend_id(graph: str) -> str:

@@ -10,7 +10,11 @@ from dash import ALL, Input, Output, State, callback, clientside_callback, ctx, 
 from dash.development.base_component import Component
 
 from pages._shared import ids, studio
+from pages._shared.help import copy_link_button, help_button, help_dialogs
+from pages._shared.palette import palette_dialog
+from pages._shared.search import search_box
 from pages._shared.selecting import selection_bar
+from pages._shared.tour import tour
 
 GROUPS = ("Prepare", "Explore", "Explain", "Judge")  # in the order of the work
 
@@ -20,9 +24,20 @@ CARRIED = ("run", "topic", "set", "sets", "label", "groupby", "selection")
 BURGER = "nav-burger"
 SHELL = "shell"
 
+TEAL = (
+    "#e6f7f1", "#c8eee1", "#99e3cb", "#66d6b1", "#3fcb9b", "#21bd8a", "#12a97a", "#0a8c66", "#077555", "#06634a",
+)  # fmt: skip
+"""The accent. Its eighth shade is dark enough to be read on white, and to carry white text, in both colour schemes."""
+
+DARK = (
+    "#d5d9de", "#bcc2ca", "#98a1ab", "#707a85", "#434a53", "#3a4048", "#2b3037", "#22252a", "#1e2126", "#15171b",
+)  # fmt: skip
+"""The greys of the dark scheme, with the slight blue of the style sheet's."""
+
 THEME = {
     "primaryColor": "teal",
-    "primaryShade": {"light": 8, "dark": 7},
+    "primaryShade": {"light": 8, "dark": 8},
+    "colors": {"teal": TEAL, "dark": DARK},
     "defaultRadius": "sm",
     "fontFamily": "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif",
     "headings": {"fontWeight": "600"},
@@ -37,11 +52,14 @@ def shell() -> Component:
             dcc.Location(id=ids.URL, refresh="callback-nav"),
             html.A("Skip to the page", href="#main", className="skip-link"),
             dmc.NotificationContainer(id="notifications", position="bottom-right"),
+            *help_dialogs(),
+            palette_dialog(),
+            tour(),
             dmc.AppShell(
                 [
                     dmc.AppShellHeader(_header()),
                     dmc.AppShellNavbar(_navigation(), id=ids.NAV, **{"aria-label": "Pages"}),
-                    dmc.AppShellMain([selection_bar(), html.Main(dash.page_container, id="main")]),
+                    dmc.AppShellMain([selection_bar(), html.Div(dash.page_container, id="main", tabIndex=-1)]),
                 ],
                 id=SHELL,
                 header={"height": 56},
@@ -58,7 +76,7 @@ def _header() -> Component:
     return dmc.Group(
         [
             dmc.Burger(id=BURGER, size="sm", hiddenFrom="sm", opened=False, **{"aria-label": "Show the navigation"}),
-            dcc.Link(html.Span("scETM Studio"), href="/", className="brand"),
+            dcc.Link(html.Span(["scETM", html.Span(" Studio", className="brand-rest")]), href="/", className="brand"),
             dmc.Select(
                 id=ids.RUN_PICKER,
                 data=[],
@@ -71,18 +89,23 @@ def _header() -> Component:
                 **{"aria-label": "Run"},
             ),
             html.Div(className="spacer"),
+            search_box(),
+            copy_link_button(),
             dmc.ColorSchemeToggle(
                 lightIcon=html.Span(className="glyph glyph-sun"),
                 darkIcon=html.Span(className="glyph glyph-moon"),
                 variant="subtle",
                 color="gray",
+                size="lg",
                 **{"aria-label": "Switch between light and dark"},
             ),
+            help_button(),
         ],
         h="100%",
         px="md",
         gap="sm",
         wrap="nowrap",
+        className="header-row",
     )
 
 

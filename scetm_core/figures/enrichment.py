@@ -24,6 +24,7 @@ Q_DRAWN, MAX_DOTS = 0.5, 15_000
 """Sets with a larger q are not drawn, nor more dots than that; what is left out is said."""
 SIGNIFICANCE = 0.01
 N_LABELS = 4
+N_TOPICS_LABELLED = 25
 _TONES = ("#35607a", "#7c9cb0")  # topics of even and odd place
 _FAINT = "rgba(123, 135, 148, 0.45)"
 _UP, _DOWN = ACCENT, "#b4530a"
@@ -127,7 +128,8 @@ def plot_manhattan(
     _add_ring(figure, frame, gene_set)
     _name_leaders(figure, frame[is_focus])
     figure.add_hline(y=-np.log10(SIGNIFICANCE), line={"color": MUTED, "width": 1, "dash": "dot"})
-    labels = [topic_label(name, topic_names) for name in topics]
+    step = -(-len(topics) // N_TOPICS_LABELLED)  # more labels than that would lie over each other on a phone
+    labels = [topic_label(name, topic_names) if not i % step or name == topic else "" for i, name in enumerate(topics)]
     figure.update_xaxes(
         tickmode="array", tickvals=list(range(len(topics))), ticktext=labels, tickangle=-90 if len(topics) > 12 else 0,
         title={"text": "topic"}, showgrid=False, range=[-0.7, len(topics) - 0.3], ticks="", tickfont={"size": 11},

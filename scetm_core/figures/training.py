@@ -76,7 +76,7 @@ def plot_training(frame: pd.DataFrame, *, max_steps: int | None = None) -> go.Fi
         hovermode="x unified",
         height=620,
         dragmode="zoom",
-        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right"},
+        legend={"orientation": "h", "y": 1.035, "yanchor": "bottom", "x": 1, "xanchor": "right"},
     )
     return figure
 

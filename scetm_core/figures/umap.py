@@ -26,7 +26,7 @@ from scetm_core.figures.umap_names import add_names
 if TYPE_CHECKING:
     import anndata as ad
 
-N_CATEGORIES_SHOWN = 30
+N_CATEGORIES_SHOWN = 40
 MAX_POINTS = 50_000
 """Cells drawn as points; more are drawn as a picture of all of them."""
 MAX_POINTS_IN_VIEW = 20_000
@@ -50,8 +50,8 @@ def umap_frame(result: ad.AnnData, *, color: str, values: pd.Series | None = Non
     Returns
     -------
     One row per cell in the order of the result: `x`, `y` (float32), `cell`, `color`. `attrs`: `kind` "category",
-    "magnitude" (0 or more) or "signed"; `title`; `unit`; `colors` (category -> colour). Of more than 30 categories
-    the 29 largest are kept and the others put together under a name that says how many they are. Empty, with
+    "magnitude" (0 or more) or "signed"; `title`; `unit`; `colors` (category -> colour). Of more than 40 categories
+    the 39 largest are kept and the others put together under a name that says how many they are. Empty, with
     `attrs["reason"]`, if there is no UMAP or nothing called `color`.
     """
     if keys.X_UMAP not in result.obsm:

@@ -12,8 +12,10 @@ LABEL_MIN_SHARE = 0.01
 LABEL_MAX_SPREAD = 0.8
 """A category is named on the map if it has this share of the cells, and lies closer together than all cells do."""
 _MAP_WIDTH = 440
+_NARROW_WIDTH = 300
 _LINE = 18
-"""Pixels: a map of middling width, and a line of text, for keeping labels apart."""
+"""Pixels: a map of middling width, one on a phone, and a line of text, for keeping labels apart and inside."""
+_SIDES = {"left": 1, "center": 0, "right": -1}  # where a label lies from its cell
 _ENOUGH = 50_000
 
 
@@ -38,15 +40,27 @@ def add_names(figure: go.Figure, frame: pd.DataFrame) -> None:
         if len(names) > 1 and _spread(cells) > widest:
             continue
         middle = cells[np.square(cells - np.median(cells, axis=0)).sum(axis=1).argmin()]
-        shift = _free_shift(middle * scale, 3.6 * len(name) + 3, taken, within=(low - _LINE, high + _LINE))
+        half_width = 3.6 * len(name) + 3
+        side = _side_of(middle[0], half_width / scale, within=(xy[:, 0].min(), xy[:, 0].max()))
+        place = middle * scale + np.array([_SIDES[side] * half_width, 0.0])
+        shift = _free_shift(place, half_width, taken, within=(low - _LINE, high + _LINE))
         notes.append(
             {
                 "x": float(middle[0]), "y": float(middle[1]), "text": plain_text(name), "font": {"size": 12},
-                "bgcolor": LABEL_BACKGROUND, "borderpad": 1, "captureevents": False, "showarrow": bool(shift),
+                "xanchor": side, "bgcolor": LABEL_BACKGROUND, "borderpad": 1,
+                "captureevents": False, "showarrow": bool(shift),
                 "arrowhead": 0, "arrowwidth": 1, "arrowcolor": MUTED, "ax": 0, "ay": -shift,
             }
         )  # fmt: skip
     add_annotations(figure, notes)
+
+
+def _side_of(x: float, half_width: float, *, within: tuple[float, float]) -> str:
+    """Which end of a label stands at its cell: the middle, unless it would stick out of a narrow map."""
+    room = half_width * _MAP_WIDTH / _NARROW_WIDTH
+    if x + room > within[1]:
+        return "right"
+    return "left" if x - room < within[0] else "center"
 
 
 def _spread(xy: np.ndarray) -> float:

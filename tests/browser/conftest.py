@@ -67,6 +67,22 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def server(home: Path) -> Iterator[str]:
     """Address of ``python app.py`` with the demo data one click away."""
+    with _serving(home) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def empty_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of an app in which nothing was done yet."""
+    folder = tmp_path_factory.mktemp("nothing")
+    (folder / "lab").mkdir()
+    with _serving(folder / "home") as address:
+        yield address
+
+
+@contextlib.contextmanager
+def _serving(home: Path) -> Iterator[str]:
+    """The app on a home, with the folder "lab" beside it for data; its log must stay clean."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -53,12 +53,17 @@ def place_of(page: playwright.Page, graph: str, text: str) -> tuple[float, float
 
 
 def click_point(page: playwright.Page, graph: str, text: str) -> None:
-    """Click a point, once the graph has seen the mouse over it."""
+    """Click a point, once the graph has seen the mouse over it; a figure may still be moving."""
     page.locator(f"#{graph}").scroll_into_view_if_needed()
-    x, y = place_of(page, graph, text)
-    page.mouse.move(x - 2, y)
-    page.mouse.move(x, y)
-    page.locator(f"#{graph} .hoverlayer").get_by_text(text, exact=True).wait_for()
+    hovered = page.locator(f"#{graph} .hoverlayer").get_by_text(text, exact=True)
+    for _ in range(60):
+        x, y = place_of(page, graph, text)
+        page.mouse.move(x - 2, y)
+        page.mouse.move(x, y)
+        page.wait_for_timeout(300)
+        if hovered.count():
+            break
+    hovered.wait_for()
     page.mouse.click(x, y)
 
 

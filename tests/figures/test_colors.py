@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scetm_core.figures import GRAPH_CONFIG, MAP_CONFIG, category_colors, empty_figure, palette
+from scetm_core.figures import (
+    GRAPH_CONFIG,
+    MAP_CONFIG,
+    category_colors,
+    empty_figure,
+    hard_to_tell_apart,
+    palette,
+)
 from scetm_core.figures._colors import _oklab
 
 
@@ -47,6 +54,20 @@ def test_the_users_own_colours_are_taken() -> None:
 @pytest.mark.parametrize("own", [["#ff0000"], ["#ff0000", "no colour"], []])
 def test_colours_that_cannot_be_used_are_left_aside(own: list[str]) -> None:
     assert category_colors(["a", "b"], own) == dict(zip("ab", palette(2), strict=True))
+
+
+def test_colours_that_only_red_green_blindness_mixes_up_are_found_and_the_most_alike_come_first() -> None:
+    # chosen on a line of confusion: clearly red-brown and green to most people
+    brown, green = "#8c5a28", "#5f6e28"
+    apart = np.linalg.norm(np.diff(as_oklab((brown, green)), axis=0))
+    assert apart > 0.08
+    assert hard_to_tell_apart({"a": brown, "b": "#0072b2", "c": green}) == [("a", "c")]
+    assert hard_to_tell_apart({"a": brown, "b": green, "c": brown}) == [("a", "c"), ("a", "b"), ("b", "c")]
+
+
+def test_our_first_colours_can_be_told_apart_with_red_green_blindness() -> None:
+    assert hard_to_tell_apart(dict(zip("abcdefgh", palette(8), strict=True))) == []
+    assert hard_to_tell_apart({"a": "#ffffff"}) == hard_to_tell_apart({}) == []
 
 
 @pytest.mark.parametrize("config", [GRAPH_CONFIG, MAP_CONFIG])

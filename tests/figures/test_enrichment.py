@@ -56,6 +56,16 @@ def test_what_is_not_drawn_is_said(tests: pd.DataFrame) -> None:
     assert f"drawn: {48 - n_left} of 48 tests" in notes
 
 
+def test_of_very_many_topics_some_are_labelled_and_the_one_in_focus_always(tests: pd.DataFrame) -> None:
+    many = pd.concat([tests.assign(topic=f"topic_{topic}") for topic in range(60)], ignore_index=True)
+    frame = fig.manhattan_frame(many, only_up=False, q_drawn=1)
+    axis = fig.plot_manhattan(frame, topic="topic_7").layout.xaxis
+    labels = dict(zip(axis.tickvals, axis.ticktext, strict=True))
+    assert labels[7] == "7"
+    assert 15 < sum(text != "" for text in labels.values()) <= 26
+    assert all(text in ("", str(place)) for place, text in labels.items())
+
+
 def test_of_too_many_dots_the_surest_stay(tests: pd.DataFrame) -> None:
     frame = fig.manhattan_frame(tests, only_up=False, q_drawn=1, max_dots=10)
     assert len(frame) == 10

@@ -72,12 +72,19 @@ def test_the_users_colours_are_those_of_the_categories(result: ad.AnnData) -> No
 def test_many_categories_become_the_largest_and_other_and_nothing_is_lost(result: ad.AnnData) -> None:
     frame = umap_frame(result, color="clone")
     counts = frame["color"].value_counts()
-    assert len(counts) == 30
-    other = counts["other (16 categories)"]
+    assert len(counts) == 40
+    other = counts["other (6 categories)"]
     assert counts.sum() == 120
     truth = result.obs["clone"].value_counts()
-    assert other == truth.sum() - truth.nlargest(29).sum()
-    assert plot_umap(frame).data[0].name == f"other (16 categories) ({other})"
+    assert other == truth.sum() - truth.nlargest(39).sum()
+    assert plot_umap(frame).data[0].name == f"other (6 categories) ({other})"
+
+
+def test_up_to_forty_categories_are_all_shown_in_colours_of_their_own(result: ad.AnnData) -> None:
+    result.obs["clone"] = [f"clone {i % 40}" for i in range(120)]
+    colors = umap_frame(result, color="clone").attrs["colors"]
+    assert len(colors) == len(set(colors.values())) == 40
+    assert not any(name.startswith("other") for name in colors)
 
 
 def test_missing_is_drawn_at_the_back_and_listed_last(result: ad.AnnData) -> None:
@@ -146,6 +153,21 @@ def test_labels_that_would_collide_are_moved_apart(result: ad.AnnData) -> None:
     result.obsm[keys.X_UMAP][:] = 0
     shifts = [annotation.ay or 0 for annotation in plot_umap(umap_frame(result, color="cell_type")).layout.annotations]
     assert len(set(shifts)) == 3
+
+
+def test_labels_at_the_edge_of_the_map_point_inwards(result: ad.AnnData) -> None:
+    places = result.obsm[keys.X_UMAP]
+    places[:] = np.random.default_rng(0).normal(scale=0.05, size=places.shape)
+    types = result.obs["cell_type"].cat.rename_categories({"t0": "a long name on the left", "t1": "in the middle"})
+    result.obs["cell_type"] = types.cat.rename_categories({"t2": "a long name on the right"})
+    names = result.obs["cell_type"].astype(str)
+    for name, x in (("left", -5), ("right", 5)):
+        places[names.str.contains(name).to_numpy(), 0] += x
+    notes = plot_umap(umap_frame(result, color="cell_type")).layout.annotations
+    sides = {note.text: note.xanchor for note in notes if not note.text.startswith("UMAP ")}
+    assert sides == {
+        "a long name on the left": "left", "in the middle": "center", "a long name on the right": "right",
+    }  # fmt: skip
 
 
 def test_names_that_look_like_markup_are_shown_as_they_are(result: ad.AnnData) -> None:
