@@ -37,10 +37,10 @@ def target(item: dict[str, str]) -> tuple[str, dict[str, str]]:
 
 
 def test_a_topic_is_found_by_its_number_and_by_its_name(make_shown_run: Callable[..., Run], run: Run) -> None:
-    for typed in ("3", "topic 3", "Topic_3"):
-        assert target(found(run, typed)["Topics"][0]) == ("/topics", {"run": DONE, "topic": "3"})
     named = make_shown_run()
     named.write_result(run.load_result())
+    for typed in ("3", "topic 3", "Topic_3"):
+        assert target(found(named, typed)["Topics"][0]) == ("/topics", {"run": named.id, "topic": "3"})
     named.write_topic_names({"topic_4": "Beta cells"})
     (item,) = found(named, "beta c")["Topics"]
     assert item["label"] == "topic 4 · Beta cells"
