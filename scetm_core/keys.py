@@ -63,6 +63,7 @@ TRANSFER_FOLDER = "transfer"
 SOURCE_DELTA_FILE = "transfer/source_delta.npy"  # of the source's cells, where the encoder was trained on
 JOINT_MAP_TABLE = "joint_map"  # in transfer: source and target laid out together
 TRANSFER_FILE = "transfer/report.json"  # how the genes fit, and what was done
+PUBLISHED_FOLDER = "published"  # files to take away, made on demand
 TASKS_FOLDER = "tasks"
 REQUEST_FILE = "request.json"
 

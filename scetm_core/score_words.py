@@ -97,6 +97,18 @@ SCORE_GROUPS: Mapping[str, Sequence[str]] = {
     "Do the topics describe new cells, and read well?": ("test_nll", "topic_coherence", "topic_diversity"),
 }  # fmt: skip
 
+TRANSFER_WORDS: Mapping[str, tuple[str, str]] = {
+    "label_accuracy": (
+        "Labels right", "Share of cells that were given their known label, of those whose label the source has."
+    ),
+    "label_balanced_accuracy": (
+        "Right, by label", "The same for each label, averaged: rare labels count as much as frequent ones."
+    ),
+    "share_unlike_source": ("Unlike the source", "Share of cells that are flagged; see the figure by group."),
+    "counts_covered": ("Counts covered", "Share of the target's counts in genes that the model knows."),
+}  # fmt: skip
+"""Of a transfer alone: label and meaning of each, all of them shares."""
+
 
 def number_in_words(value: float | None) -> str:
     """A score as it is written: ``".94"``, ``"-.03"``, ``"6.80"``; a dash where there is none."""

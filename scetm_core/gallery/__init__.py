@@ -11,13 +11,13 @@ from pathlib import Path
 
 from scetm_core.errors import ScetmError
 from scetm_core.gallery._cells import cell_entries, topic_entries, training_entries
-from scetm_core.gallery._entry import Entry, Opened, Shown, names_without_doubles, open_run, reason_in
+from scetm_core.gallery._entry import Entry, Opened, Shown, names_without_doubles, open_run, read_table, reason_in
 from scetm_core.gallery._judged import judged_entries
 from scetm_core.gallery._tables import table_entries
 from scetm_core.gallery._transfer import transfer_entries
 from scetm_core.runs import Run
 
-__all__ = ["Shown", "figures_of", "write_figure_table"]
+__all__ = ["Shown", "figures_of", "read_table", "write_figure_table"]
 
 Progress = Callable[[float, str], None]
 """Called with the share done, 0 to 1, and what comes next; may raise to stop."""

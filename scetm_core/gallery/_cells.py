@@ -66,7 +66,7 @@ def cell_entries(opened: Opened) -> Iterator[Entry]:
             title=f"Cells by {column}",
             caption=f"UMAP of the cells' topics (delta), coloured by {column}. {words[column]}",
             frame=functools.partial(umap_frame, opened.result, color=column),
-            draw=functools.partial(plot_umap, for_print=True),
+            draw=plot_umap,
             table=functools.partial(_places, value=column),
             is_wide=False,
         )
@@ -79,7 +79,7 @@ def cell_entries(opened: Opened) -> Iterator[Entry]:
             caption=f"UMAP of the cells, coloured by theta: the share of a cell's reads that {opened.called(topic)} "
             "explains.",
             frame=functools.partial(umap_frame, opened.result, color=name),
-            draw=functools.partial(plot_umap, for_print=True),
+            draw=plot_umap,
             table=functools.partial(_places, value=f"theta of {name}"),
             is_wide=False,
         )

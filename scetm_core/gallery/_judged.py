@@ -85,7 +85,7 @@ def _evaluation_entries(opened: Opened, name: str, read: Callable[[], pd.DataFra
         title="Batches around each cell",
         caption="Effective number of batches among the neighbours of each cell: 1 where a batch is alone.",
         frame=functools.partial(_mixing_frame, opened, path),
-        draw=functools.partial(plot_umap, for_print=True),
+        draw=plot_umap,
         is_wide=False,
     )
 

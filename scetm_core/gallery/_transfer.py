@@ -133,4 +133,4 @@ def _side_frames(opened: Opened, *, is_joint: bool) -> tuple[pd.DataFrame, pd.Da
 
 def _draw_side(frame: pd.DataFrame) -> go.Figure:
     size = default_point_size(frame.attrs["n_in_all"])
-    return plot_umap(frame, point_size=size, for_print=True, behind=frame.attrs["behind"])
+    return plot_umap(frame, point_size=size, behind=frame.attrs["behind"])

@@ -1,0 +1,130 @@
+"""How does a run read as one document? A single HTML file that needs no network and no script: figures are drawings in it.
+
+It can be kept beside a paper, printed, and read on a phone; whatever a name holds, it is text and never markup.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+from collections.abc import Callable
+from pathlib import Path
+
+import plotly.graph_objects as go
+
+from scetm_core import __version__
+from scetm_core.errors import RunError
+from scetm_core.files import is_disk_full, write_atomically
+from scetm_core.gallery import Shown, figures_of
+from scetm_core.printing import PrintSettings, render
+from scetm_core.report._facts import Facts, facts_of
+from scetm_core.report._html import Html, inline_svg, joined, tag
+from scetm_core.report._methods import methods_paragraphs
+from scetm_core.report._sections import Section, sections_of
+from scetm_core.runs import Run
+
+__all__ = ["methods_of", "report_html", "write_report"]
+
+Progress = Callable[[float, str], None]
+"""Called with the share done, 0 to 1, and what is being done; may raise to stop."""
+
+MAX_VECTOR_POINTS = 50_000
+"""Figures of more points are bitmaps: as drawings they would be large and slow to show."""
+WIDE_MM, HALF_MM = 180.0, 88.0
+BITMAP_DPI = 200
+STYLE = Path(__file__).with_name("style.css")
+
+
+def methods_of(run: Run) -> list[str]:
+    """The paragraphs for the methods of a paper, from the actual settings of a run.
+
+    Raises
+    ------
+    RunError
+        If the run has no result, or is damaged.
+    """
+    return methods_paragraphs(facts_of(run))
+
+
+def write_report(run: Run, path: Path, *, on_progress: Progress | None = None) -> None:
+    """Write the report of a run.
+
+    Raises
+    ------
+    RunError
+        If the run has no result or is damaged, or the file cannot be written; an earlier one stays.
+    """
+    text = report_html(run, on_progress=on_progress)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text)
+    except OSError as error:
+        reason = "the disk is full. Free some space" if is_disk_full(error) else error.strerror or str(error)
+        raise RunError(f"Cannot write the report {path}: {reason}.") from error
+
+
+def report_html(run: Run, *, on_progress: Progress | None = None) -> str:
+    """The report of a run as one HTML document.
+
+    Raises
+    ------
+    RunError
+        If the run has no result, or is damaged.
+    """
+    facts = facts_of(run)
+    drawn: dict[str, list[Html]] = {}
+    left_out: list[str] = []
+    for number, shown in enumerate(figures_of(run, left_out=left_out, on_progress=on_progress)):
+        drawn.setdefault(shown.section, []).append(_figure(shown, number))
+    sections = sections_of(facts, drawn, left_out)
+    title = f"{facts.config.name}: report"
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="generator", content=f"scETM Studio {__version__}"),
+        tag("title", title),
+        tag("style", Html(STYLE.read_text(encoding="utf-8"))),
+    )
+    body = tag("body", _header(facts), _contents(sections), tag("main", *(_section(part) for part in sections)), _foot())
+    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
+
+
+def _figure(shown: Shown, number: int) -> Html:
+    """A figure with its words below it."""
+    settings = PrintSettings(width_mm=WIDE_MM if shown.is_wide else HALF_MM, dpi=BITMAP_DPI, transparent=True)
+    if n_points(shown.figure) > MAX_VECTOR_POINTS:
+        picture = base64.b64encode(render(shown.figure, settings, file_format="png")).decode()
+        drawing = tag("img", src=f"data:image/png;base64,{picture}", alt=shown.title)
+    else:
+        svg = render(shown.figure, settings, file_format="svg").decode("utf-8")
+        drawing = inline_svg(svg, prefix=f"f{number}", label=shown.title)
+    caption = tag("figcaption", tag("b", shown.title), " ", shown.caption)
+    size = "wide" if shown.is_wide else "half"
+    return tag("figure", tag("div", drawing, class_="paper"), caption, class_=size, id=f"figure-{shown.name}")
+
+
+def n_points(figure: go.Figure) -> int:
+    """Points that a figure draws."""
+    return sum(len(trace.x) for trace in figure.data if trace.type in ("scatter", "scattergl") and trace.x is not None)
+
+
+def _header(facts: Facts) -> Html:
+    made = dt.datetime.fromtimestamp(facts.created_at).strftime("%d %B %Y, %H:%M")
+    config = facts.config
+    kind = "A transfer" if config.transfer is not None else "A single-cell embedded topic model"
+    words = f"{kind} of {facts.n_cells:,} cells and {facts.n_genes:,} genes with {config.model.n_topics:,} topics. Run of {made}."
+    return tag("header", tag("h1", config.name), tag("p", words))
+
+
+def _contents(sections: list[Section]) -> Html:
+    links = (tag("li", tag("a", part.title, href=f"#{part.anchor}")) for part in sections)
+    return tag("nav", tag("h2", "Contents"), tag("ol", *links), aria_label="Contents")
+
+
+def _section(part: Section) -> Html:
+    return tag("section", tag("h2", part.title), joined(part.content), id=part.anchor)
+
+
+def _foot() -> Html:
+    return tag("footer", f"Written by scETM Studio {__version__}. Figures are drawings: they can be enlarged without loss.")
