@@ -14,6 +14,7 @@ import diskcache
 import multiprocess
 from dash import Dash, DiskcacheManager
 
+from pages._report import routes
 from pages._shared import studio, uploads
 from pages._shared.errors import show_error
 from scetm_core import __version__, keys
@@ -46,6 +47,7 @@ def create_app(settings: studio.Studio) -> Dash:
     app.server.secret_key = secrets.token_bytes(32)
     app.server.add_url_rule("/health", view_func=lambda: {"status": "ok", "version": __version__})
     uploads.add_route(app.server)
+    routes.add_route(app.server)
     return app
 
 

@@ -62,6 +62,18 @@ def publish(run: Run, path: Path, *, what: str, on_progress: Progress) -> tuple[
     return write_archive(run, path, on_progress=on_progress)
 
 
+def changed_at(run: Run) -> int:
+    """When what can be shown of a run last changed, in nanoseconds: its result, scores, names, tables."""
+    files = [run.result_path, *(run.path / name for name in (keys.EVALUATION_FILE, keys.TOPIC_NAMES_FILE))]
+    tables = [path for folder in TABLE_FOLDERS for path in run.tables(folder).values()]
+    return max((path.stat().st_mtime_ns for path in [*files, *tables] if path.is_file()), default=0)
+
+
+def published(run: Run, what: str) -> Path:
+    """Where the file that `publish` makes lies."""
+    return run.table_path(keys.PUBLISHED_FOLDER, what).with_suffix(ENDINGS[what])
+
+
 def settings_for(shown: Shown, settings: PrintSettings | None = None) -> PrintSettings:
     """How a figure is drawn for paper: over one column or two, unless it is said."""
     return settings or PrintSettings(width_mm=WIDE_MM if shown.is_wide else HALF_MM)

@@ -9,6 +9,7 @@ import base64
 import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
@@ -22,6 +23,10 @@ from scetm_core.report._html import Html, inline_svg, joined, tag
 from scetm_core.report._methods import methods_paragraphs
 from scetm_core.report._sections import Section, sections_of
 from scetm_core.runs import Run
+from scetm_core.score_words import SCORE_WORDS, number_in_words
+
+if TYPE_CHECKING:
+    import anndata as ad
 
 __all__ = ["methods_of", "report_html", "write_report"]
 
@@ -32,18 +37,24 @@ MAX_VECTOR_POINTS = 50_000
 """Figures of more points are bitmaps: as drawings they would be large and slow to show."""
 WIDE_MM, HALF_MM = 180.0, 88.0
 BITMAP_DPI = 200
+GLANCE = ("best_ari", "best_nmi", "kbet", "test_nll", "topic_coherence", "topic_diversity")
 STYLE = Path(__file__).with_name("style.css")
 
 
-def methods_of(run: Run) -> list[str]:
+def methods_of(run: Run, *, result: ad.AnnData | None = None) -> list[str]:
     """The paragraphs for the methods of a paper, from the actual settings of a run.
+
+    Parameters
+    ----------
+    result
+        Of the run, if it is loaded already.
 
     Raises
     ------
     RunError
         If the run has no result, or is damaged.
     """
-    return methods_paragraphs(facts_of(run))
+    return methods_paragraphs(facts_of(run, result=result))
 
 
 def write_report(run: Run, path: Path, *, on_progress: Progress | None = None) -> None:
@@ -114,7 +125,9 @@ def _header(facts: Facts) -> Html:
     config = facts.config
     kind = "A transfer" if config.transfer is not None else "A single-cell embedded topic model"
     words = f"{kind} of {facts.n_cells:,} cells and {facts.n_genes:,} genes with {config.model.n_topics:,} topics. Run of {made}."
-    return tag("header", tag("h1", config.name), tag("p", words))
+    known = [(SCORE_WORDS[name].label, number_in_words(facts.scores[name])) for name in GLANCE if facts.scores.get(name)]
+    cards = (tag("div", tag("b", value), tag("span", label)) for label, value in known)
+    return tag("header", tag("h1", config.name), tag("p", words), tag("div", *cards, class_="glance") if known else None)
 
 
 def _contents(sections: list[Section]) -> Html:

@@ -90,8 +90,8 @@ class Facts:
         return list(dict.fromkeys(line for line in said if _OF_DATA.search(line) and len(line) < 400))
 
 
-def facts_of(run: Run) -> Facts:
-    """Read what a report tells.
+def facts_of(run: Run, *, result: ad.AnnData | None = None) -> Facts:
+    """Read what a report tells; the result, if it is loaded already, is not read again.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def facts_of(run: Run) -> Facts:
     return Facts(
         run=run,
         config=run.config,
-        result=run.load_result(),
+        result=run.load_result() if result is None else result,
         names=run.topic_names(),
         scores=run.evaluation(),
         transfer=run.transfer_report(),

@@ -19,7 +19,7 @@ from scetm_core.report._facts import Facts
 from scetm_core.report._html import Html, facts, sentences, table, tag
 from scetm_core.report._methods import CITATION, DOI, methods_paragraphs, preset_of
 from scetm_core.score_words import SCORE_GROUPS, SCORE_WORDS, TRANSFER_WORDS, number_in_words
-from scetm_core.settings import settings_of
+from scetm_core.settings import SettingField, settings_of
 
 N_GENES, N_HITS = 10, 30
 Q_SHOWN = 0.05
@@ -108,21 +108,27 @@ def _groups(known: Facts, column: str | None) -> str:
 
 def _settings(known: Facts) -> Iterator[Html]:
     config = known.config
-    preset = preset_of(config)
-    words = "Settings that differ from the defaults are in bold, with the default beside them."
-    yield tag("p", f"Preset {preset}. {words}" if preset else words)
     parts = {name: getattr(config, name) for name in SECTIONS}
     if config.transfer is not None:
         parts["transfer"] = config.transfer
-    for name, part in parts.items():
-        rows = []
-        for entry in settings_of(type(part)):
-            value = getattr(part, entry.name)
-            differs = value != entry.default and entry.name not in ("path", "source_run")
-            said = tag("b", _value(value)) if differs else _value(value)
-            rows.append([entry.setting.label, said, _value(entry.default) if differs else ""])
-        body = table(["Setting", "Value", "Default"], rows)
-        yield tag("details", tag("summary", name.capitalize()), body, open="open" if name != "transfer" else None)
+    rows = {name: [_setting(entry, getattr(part, entry.name)) for entry in settings_of(type(part))]
+            for name, part in parts.items()}  # fmt: skip
+    preset = preset_of(config)
+    opening = f"These are the settings of the preset {preset}. " if preset else ""
+    yield tag("p", f"{opening}Where they differ from the defaults:")
+    yield table(["Setting", "Value", "Default"], [row for found in rows.values() for row in found if row[2]])
+    tables = [part for name, found in rows.items() for part in (tag("h3", name.capitalize()), table(_HEAD, found))]
+    yield tag("details", tag("summary", "All settings"), *tables)
+
+
+_HEAD = ("Setting", "Value", "Default, where it differs")
+
+
+def _setting(entry: SettingField, value: object) -> list[str]:
+    """Label, value and, where it differs, the default."""
+    differs = value != entry.default and entry.name not in ("path", "source_run")
+    said = _value(value)
+    return [entry.setting.label, tag("b", said) if differs else said, _value(entry.default) if differs else ""]
 
 
 def _value(value: object) -> str:
