@@ -29,8 +29,8 @@ METHODS = "report-methods"
 ON_DEMAND = {
     "everything": (
         "Everything (zip)",
-        "Every figure as SVG and PDF with the table behind it as CSV, all tables, settings, scores, topic names and log, "
-        "the report, the recipe, and the result for scanpy. Made in the background; it stays with the run.",
+        "Every figure as SVG and PDF with the table behind it as CSV, all tables, settings, scores, topic names and "
+        "log, the report, the recipe, and the result for scanpy. Made in the background; it stays with the run.",
     ),
     "viewers": (
         "Result for scanpy and cellxgene (.h5ad)",
@@ -39,6 +39,9 @@ ON_DEMAND = {
     ),
 }
 """What is made by a task: its button, and what is in it."""
+LINES = {"whiteSpace": "normal", "overflow": "visible", "height": "auto"}
+WRAPS: dict[str, Any] = {"h": "auto", "mih": 36, "py": 6, "styles": {"label": LINES}}
+"""A button whose words may take two lines on a phone."""
 
 
 def layout(run: str | None = None, **_: str) -> Component:
@@ -79,13 +82,16 @@ def _words(text: str) -> Component:
 def _report_card(run: Run) -> Component:
     return card(
         _words(
-            "One HTML file with data, settings, scores, figures, topics with their genes, tests, methods and recipe. It "
-            "needs no network and can be printed. It takes some seconds the first time."
+            "One HTML file with data, settings, scores, figures, topics with their genes, tests, methods and recipe. "
+            "It needs no network and can be printed. It takes some seconds the first time."
         ),
         dmc.Group(
             [
                 _file_link(
-                    "Read the report", routes.address(run, routes.REPORT, download=False), new_tab=True, variant="filled"
+                    "Read the report",
+                    routes.address(run, routes.REPORT, download=False),
+                    new_tab=True,
+                    variant="filled",
                 ),
                 _file_link("Download report (HTML)", routes.address(run, routes.REPORT)),
             ]
@@ -106,7 +112,7 @@ def _recipe_card(run: Run) -> Component:
                 _file_link("Recipe as notebook", routes.address(run, routes.NOTEBOOK)),
             ]
         ),
-        html.Pre(command_line(run), className="log", tabIndex=0),
+        dmc.Box(html.Pre(command_line(run), className="log", tabIndex=0), mt="sm"),
         title="Recipe",
     )
 
@@ -136,8 +142,9 @@ def _on_demand_card(what: str) -> Component:
     return card(
         _words(words),
         dcc.Store(id=_name(what), data=what),
-        dmc.Group([dmc.Button(label, id=_make(what), variant="light"), html.Div(id=_ready(what))], gap="sm"),
-        task_view(prefix_of(what)),
+        dmc.Button(label, id=_make(what), variant="light", **WRAPS),
+        dmc.Box(task_view(prefix_of(what)), mt="sm"),
+        html.Div(id=_ready(what)),
         title={"everything": "Everything", "viewers": "Result for other viewers"}[what],
     )
 
@@ -158,7 +165,9 @@ def offer(_stamp: str | None, what: str, run_id: str) -> Any:
         return None
     made, size = path.stat(), path.stat().st_size
     is_old = made.st_mtime_ns < changed_at(run)
-    words = f"made {age(time.time() - made.st_mtime)}" + (", before the run's latest change: make it again" if is_old else "")
+    words = f"made {age(time.time() - made.st_mtime)}" + (
+        ", before the run's latest change: make it again" if is_old else ""
+    )
     link = _file_link(f"Download ({size_in_words(size)})", routes.address(run, routes.FILES[what]), variant="filled")
     said = [dmc.Text(sentence, size="xs", c="dimmed") for sentence in table.attrs.get("sentences", [])]
     return dmc.Stack(

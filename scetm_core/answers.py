@@ -182,9 +182,7 @@ def _joint_map_of_transfer(
     return table.assign(x=places[:, 0], y=places[:, 1]), []
 
 
-def _published(
-    run: Run, path: Path, request: PublishRequest, on_progress: Progress
-) -> tuple[pd.DataFrame, list[str]]:
+def _published(run: Run, path: Path, request: PublishRequest, on_progress: Progress) -> tuple[pd.DataFrame, list[str]]:
     """What is in the file that is written beside the table: `file`, `bytes`, `about`."""
     from scetm_core.archive import ENDINGS, publish
 

@@ -1,25 +1,24 @@
-"""What of a run leaves the app in one file? Figures, tables, settings, report, recipe and result, packed as they are made.
+"""What of a run leaves in one file? Figures, tables, settings, report, recipe and result, packed as they are made.
 
 The zip grows on the disk: one figure, or one block of cells, is in memory at a time.
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scetm_core import __version__, keys
-from scetm_core.errors import RunError, ScetmError
+from scetm_core.errors import RunError
 from scetm_core.files import is_disk_full, replacing
 from scetm_core.gallery import Shown, figures_of, read_table
 from scetm_core.printing import PrintSettings, render
 from scetm_core.recipe import as_notebook, as_script, command_line
-from scetm_core.report import HALF_MM, MAX_VECTOR_POINTS, WIDE_MM, methods_of, n_points, report_html
+from scetm_core.report import HALF_MM, WIDE_MM, methods_of, report_html
 from scetm_core.runs import Run
 from scetm_core.viewer_file import write_viewer_file
 
@@ -79,9 +78,7 @@ def settings_for(shown: Shown, settings: PrintSettings | None = None) -> PrintSe
     return settings or PrintSettings(width_mm=WIDE_MM if shown.is_wide else HALF_MM)
 
 
-def write_archive(
-    run: Run, path: Path, *, on_progress: Progress | None = None
-) -> tuple[pd.DataFrame, list[str]]:
+def write_archive(run: Run, path: Path, *, on_progress: Progress | None = None) -> tuple[pd.DataFrame, list[str]]:
     """Pack all of a run into a zip.
 
     Returns
@@ -98,10 +95,13 @@ def write_archive(
     tell = on_progress or (lambda share, words: None)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as draft, tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as scratch:
-            with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
-                pack = _Pack(archive, Path(scratch), run.id)
-                said = list(_fill(pack, run, tell))
+        with (
+            replacing(path) as draft,
+            tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as scratch,
+            zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive,
+        ):
+            pack = _Pack(archive, Path(scratch), run.id)
+            said = _fill(pack, run, tell)
     except OSError as error:
         reason = "the disk is full. Free some space" if is_disk_full(error) else error.strerror or str(error)
         raise RunError(f"Cannot write {path.name}: {reason}.") from error
@@ -123,9 +123,11 @@ class _Pack:
 
     def add_table(self, name: str, table: pd.DataFrame, about: str) -> None:
         """A table as CSV, written row by row."""
-        with self.archive.open(f"{self.root}/{name}", "w", force_zip64=True) as stream:
-            with io.TextIOWrapper(stream, encoding="utf-8", newline="") as text:
-                table.to_csv(text, index=False)
+        with (
+            self.archive.open(f"{self.root}/{name}", "w", force_zip64=True) as stream,
+            io.TextIOWrapper(stream, encoding="utf-8", newline="") as text,
+        ):
+            table.to_csv(text, index=False)
         self.rows.append((name, self.archive.getinfo(f"{self.root}/{name}").file_size, about))
 
     def add_file(self, name: str, path: Path, about: str) -> None:
@@ -135,8 +137,8 @@ class _Pack:
         self.rows.append((name, path.stat().st_size, about))
 
 
-def _fill(pack: _Pack, run: Run, tell: Progress) -> Iterator[str]:
-    """Put everything in; what is told of what is not there."""
+def _fill(pack: _Pack, run: Run, tell: Progress) -> list[str]:
+    """Put everything in; the answer says what is not there."""
     left_out: list[str] = []
     figures = figures_of(run, left_out=left_out, on_progress=lambda share, words: tell(0.5 * share, words))
     index = []
@@ -161,13 +163,15 @@ def _fill(pack: _Pack, run: Run, tell: Progress) -> Iterator[str]:
     tell(0.98, "Packing the result.")
     pack.add_file("result.h5ad", file, "result for scanpy and cellxgene")
     pack.add("README.txt", _readme(run, pack.rows, [*said, *left_out]), "what is in here")
-    yield from [*said, *left_out]
+    return [*said, *left_out]
 
 
 def _add_figure(pack: _Pack, shown: Shown) -> None:
     settings = settings_for(shown)
     for file_format in FIGURE_FORMATS:
-        pack.add(f"figures/{shown.name}.{file_format}", render(shown.figure, settings, file_format=file_format), shown.title)
+        pack.add(
+            f"figures/{shown.name}.{file_format}", render(shown.figure, settings, file_format=file_format), shown.title
+        )
     pack.add_table(f"figures/{shown.name}.csv", shown.table, f"the table behind it: {shown.title}")
 
 
@@ -183,7 +187,8 @@ def _whole(table: pd.DataFrame) -> pd.DataFrame:
 
     if isinstance(table.index, pd.RangeIndex):
         return table
-    return table.rename_axis(index=table.index.name or "row").reset_index()
+    found: pd.DataFrame = table.rename_axis(index=str(table.index.name or "row")).reset_index()
+    return found
 
 
 def _readme(run: Run, rows: list[tuple[str, int, str]], said: list[str]) -> str:

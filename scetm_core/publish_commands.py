@@ -1,4 +1,4 @@
-"""Which commands take a run out of the app? `export`, `report`, `recipe`: figures with their tables, a document, a script."""
+"""Which commands take a run out of the app? `export`: figures and tables, `report`: a document, `recipe`: a script."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ PAGE = """<!doctype html>
 <meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>
-body {{ margin: 16px; font: 15px/1.5 system-ui, "Segoe UI", Roboto, Arial, sans-serif; color: #1f2933; background: #fff; }}
+body {{ margin: 16px; font: 15px/1.5 system-ui, "Segoe UI", Roboto, Arial, sans-serif; color: #1f2933;
+  background: #fff; }}
 h1 {{ font-size: 18px; margin: 0; }} p {{ margin: 4px 0 12px; color: #5c6773; max-width: 80ch; }}
 .figure {{ max-width: {width}px; {height} }}
 </style>
@@ -51,7 +52,9 @@ def add_commands(commands: Any) -> None:
     export.add_argument(
         "--format", choices=FORMATS, default="svg", help="html: interactive, without network (default: svg)"
     )
-    group = export.add_argument_group("settings of svg, png and pdf; by default as wide as one or two columns of a paper")
+    group = export.add_argument_group(
+        "settings of svg, png and pdf; by default as wide as one or two columns of a paper"
+    )
     for name, kind, help_text in _print_options():
         flag = f"--{name.replace('_', '-')}"
         if kind is bool:
@@ -81,7 +84,10 @@ def _print_options() -> Iterator[tuple[str, Any, str]]:
             continue
         shown = entry.metadata.get("setting")
         words = f"{shown.help} {shown.range_in_words()}".strip().replace("%", "%%") if shown is not None else ""
-        kind = next((arm for arm in (bool, int, float, str) if arm in (hints[entry.name], *typing.get_args(hints[entry.name]))), str)
+        kind = next(
+            (arm for arm in (bool, int, float, str) if arm in (hints[entry.name], *typing.get_args(hints[entry.name]))),
+            str,
+        )
         yield entry.name, kind, f"{words} (default: {entry.default})".strip()
 
 
@@ -92,7 +98,9 @@ def run_export(options: argparse.Namespace) -> int:
 
     given = {name: value for name, _, _ in _print_options() if (value := getattr(options, name)) is not None}
     if given and options.format == "html":
-        raise ConfigError(f"{', '.join(sorted(given))}: interactive figures fill their window. Leave these options out.")
+        raise ConfigError(
+            f"{', '.join(sorted(given))}: interactive figures fill their window. Leave these options out."
+        )
     run, out, left_out = Run(options.target), options.out, list[str]()
     _settings(given, is_wide=True)  # says what is wrong before anything is drawn
     out.mkdir(parents=True, exist_ok=True)
@@ -138,7 +146,12 @@ def write_page(shown: Shown, file: Path) -> None:
     library = file.with_name(LIBRARY_FILE)
     if not library.is_file():
         library.write_text(get_plotlyjs(), encoding="utf-8")
-    config = {**GRAPH_CONFIG, "displayModeBar": "hover", "plotlyServerURL": "", "modeBarButtonsToRemove": ["sendDataToCloud"]}
+    config = {
+        **GRAPH_CONFIG,
+        "displayModeBar": "hover",
+        "plotlyServerURL": "",
+        "modeBarButtonsToRemove": ["sendDataToCloud"],
+    }
     drawn = shown.figure.to_html(full_html=False, include_plotlyjs=False, include_mathjax=False, config=config)
     own_height = shown.figure.layout.height
     page = PAGE.format(

@@ -5,7 +5,6 @@ The same steps make all three. Every setting is written out, so that a recipe do
 
 from __future__ import annotations
 
-import ast
 import json
 import shlex
 import textwrap
@@ -67,7 +66,9 @@ def as_script(run: Run) -> str:
     parts = [f'"""{_in_docstring(_opening(run))}"""']
     for step in recipe_steps(run):
         words = textwrap.fill(_one_line(step.words), WIDTH, initial_indent="# ", subsequent_indent="# ")
-        parts.append(f"# ---- {_one_line(step.title)} " + "-" * max(3, 60 - len(step.title)) + f"\n{words}\n\n{step.code}")
+        parts.append(
+            f"# ---- {_one_line(step.title)} " + "-" * max(3, 60 - len(step.title)) + f"\n{words}\n\n{step.code}"
+        )
     return "\n\n".join(parts) + "\n"
 
 
@@ -97,7 +98,9 @@ def write_recipe(run: Run, path: Path) -> None:
     """
     makers = {".py": as_script, ".ipynb": as_notebook}
     if path.suffix not in makers:
-        raise RunError(f"A recipe is a script (.py) or a notebook (.ipynb), not {path.suffix or 'a file without ending'}.")
+        raise RunError(
+            f"A recipe is a script (.py) or a notebook (.ipynb), not {path.suffix or 'a file without ending'}."
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, makers[path.suffix](run))
 
@@ -108,9 +111,7 @@ def config_name(run: Run) -> str:
 
 
 def _opening(run: Run) -> str:
-    return (
-        f"Reproduces the run {config_name(run)!r}, made with scETM Studio {__version__}. {SAME}"
-    )
+    return f"Reproduces the run {config_name(run)!r}, made with scETM Studio {__version__}. {SAME}"
 
 
 def _words_cell(number: int, text: str) -> dict[str, Any]:
@@ -223,7 +224,9 @@ def _training_step() -> Step:
         for record in fit(model, data, config.train, batch_key=config.data.batch_key):
             print(f"step {record.step}: NLL {record.nll:.4f}, held out {record.test_nll}")"""
     )
-    return Step(title="Training", words="Every few steps a record of the loss; the labels are not looked at.", code=code)
+    return Step(
+        title="Training", words="Every few steps a record of the loss; the labels are not looked at.", code=code
+    )
 
 
 def _cells_step() -> Step:
@@ -283,7 +286,9 @@ def _request_of(path: Path) -> dict[str, Any]:
         attrs = json.loads((pq.read_schema(path).metadata or {}).get(b"PANDAS_ATTRS", b"{}"))
         return dict(attrs.get("request", {}))
     except (OSError, ValueError) as error:
-        raise RunError(f"{path.parent.name}/{path.name} cannot be read ({error}). Delete it and start it again.") from error
+        raise RunError(
+            f"{path.parent.name}/{path.name} cannot be read ({error}). Delete it and start it again."
+        ) from error
 
 
 def _enrichment_step(name: str, request: dict[str, Any]) -> Step:
@@ -307,7 +312,7 @@ def _differential_step(name: str, request: dict[str, Any]) -> Step:
     unit = request.get("unit", "cell")
     code = (
         "from scetm_core.differential import permutation_test\nfrom scetm_core.figures import topic_values\n\n"
-        f"differential = permutation_test(\n    topic_values(result, \"delta\"),\n"
+        f'differential = permutation_test(\n    topic_values(result, "delta"),\n'
         f"    result.obs[{_literal(request.get('groupby', name))}],\n"
         f"    n_permutations={request.get('n_permutations', 100_000)!r},\n"
         f"    unit={'None' if unit == 'cell' else f'result.obs[{_literal(unit)}]'},\n"
@@ -321,8 +326,8 @@ def _differential_step(name: str, request: dict[str, Any]) -> Step:
 def _save_step(run: Run) -> Step:
     code = f"result.write_h5ad({_literal(run.id + '.h5ad')})"
     if names := run.topic_names():
-        code = f"topic_names = {json.dumps(names, indent=4, ensure_ascii=False)}\nresult.uns[\"topic_names\"] = topic_names\n{code}"
-    ast.parse(code)  # ours to guarantee
+        given = json.dumps(names, indent=4, ensure_ascii=False)
+        code = f'result.uns["scetm"]["topic_names"] = {given}\n{code}'
     return Step(title="The result", words="Everything in one file, which opens in scanpy.", code=code)
 
 

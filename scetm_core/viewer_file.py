@@ -42,7 +42,8 @@ def write_viewer_file(run: Run, path: Path, *, on_progress: Progress | None = No
 
     obs has a column for each topic (`topic_0`, theta of the cell), `uns["<column>_colors"]` holds the app's colours for
     every column of categories, X holds log1p of counts per 10,000 where the input can still be read, and
-    `uns["scetm"]["topic_names"]` the names given to topics. A column of the input that is called like a topic gives way.
+    `uns["scetm"]["topic_names"]` the names given to topics. A column of the input that is called like a topic gives
+    way.
 
     Returns
     -------
@@ -129,7 +130,7 @@ def _places(result: ad.AnnData, cells: pd.Index, genes: pd.Index) -> tuple[np.nd
     else:
         made_of = [[str(name)] for name in result.var_names]
     columns = np.repeat(np.arange(len(made_of)), [len(names) for names in made_of])
-    places = known.get_indexer([name for names in made_of for name in names])
+    places = known.get_indexer(pd.Index([name for names in made_of for name in names], dtype=object))
     if (places < 0).any():
         raise DataError("the input lacks genes that the run was made from.")
     ones: Any = (np.ones(len(places), dtype=np.float32), (places, columns))

@@ -1,4 +1,4 @@
-"""How does what a run can give away get to the browser? By routes of their own, file by file, never through a callback."""
+"""How does what a run gives away get to the browser? By a route of its own, file by file, never through a callback."""
 
 from __future__ import annotations
 

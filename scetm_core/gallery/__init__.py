@@ -1,7 +1,7 @@
 """Which figures can a run show, each with the table behind it? All that its files allow, one after the other.
 
-Nothing is worked out here that is not worked out already: training, cells and topics come from the result; gene sets,
-differential topics, maps, scores and comparisons from the tables that were asked for. One figure is in memory at a time.
+Nothing is worked out here that is not there already: training, cells and topics come from the result; gene
+sets, differential topics, maps, scores and comparisons from the tables that were asked for. One figure is in memory at a time.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from scetm_core.errors import ScetmError
 from scetm_core.gallery._cells import cell_entries, topic_entries, training_entries
-from scetm_core.gallery._entry import Entry, Opened, Shown, names_without_doubles, open_run, read_table, reason_in
+from scetm_core.gallery._entry import Entry, Shown, names_without_doubles, open_run, read_table, reason_in
 from scetm_core.gallery._judged import judged_entries
 from scetm_core.gallery._tables import table_entries
 from scetm_core.gallery._transfer import transfer_entries
@@ -23,9 +23,7 @@ Progress = Callable[[float, str], None]
 """Called with the share done, 0 to 1, and what comes next; may raise to stop."""
 
 
-def figures_of(
-    run: Run, *, left_out: list[str] | None = None, on_progress: Progress | None = None
-) -> Iterator[Shown]:
+def figures_of(run: Run, *, left_out: list[str] | None = None, on_progress: Progress | None = None) -> Iterator[Shown]:
     """Every figure that a run can show, in the order in which one reads them.
 
     Parameters

@@ -161,9 +161,7 @@ def _maps_frame(opened: Opened) -> pd.DataFrame:
 
 def _draw_maps(opened: Opened, frame: pd.DataFrame) -> go.Figure:
     scores = _scores(opened).groupby("label", sort=False)[["best_ari", "kbet"]].median()
-    maps = {
-        str(label): rows[["umap_1", "umap_2"]].to_numpy() for label, rows in frame.groupby("method", sort=False)
-    }
+    maps = {str(label): rows[["umap_1", "umap_2"]].to_numpy() for label, rows in frame.groupby("method", sort=False)}
     beneath = {
         label: f"ARI {number_in_words(scores['best_ari'].get(label))} · "
         f"kBET {number_in_words(scores['kbet'].get(label))}"

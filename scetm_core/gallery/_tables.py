@@ -58,8 +58,13 @@ def table_entries(opened: Opened) -> Iterator[Entry]:
 def _missing(name: str, section: str, title: str, reason: str) -> Entry:
     """A figure that nobody has asked for."""
     return Entry(
-        name=name, section=section, title=title, caption="", frame=lambda: empty_frame(reason), draw=lambda _: go.Figure()
-    )  # fmt: skip
+        name=name,
+        section=section,
+        title=title,
+        caption="",
+        frame=lambda: empty_frame(reason),
+        draw=lambda _: go.Figure(),
+    )
 
 
 # ---- the map of genes and topics ----------------------------------------------------------------------------------
@@ -186,9 +191,7 @@ def _differential_entries(opened: Opened, name: str, read: Callable[[], pd.DataF
     def heatmap() -> pd.DataFrame:
         tests = marked()
         wide = tests.pivot_table(index="label", columns="topic", values="mean_difference", sort=False, observed=True)
-        return differential_frame(
-            tests, only_differential=bool(tests["differential"].any()), order=cluster_order(wide)
-        )
+        return differential_frame(tests, only_differential=bool(tests["differential"].any()), order=cluster_order(wide))
 
     def volcano(tests: pd.DataFrame) -> go.Figure:
         least = least_difference(opened, groupby())

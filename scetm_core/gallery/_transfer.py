@@ -62,9 +62,7 @@ def transfer_entries(opened: Opened) -> Iterator[Entry]:
         section=TRANSFER,
         title="Topics used more or less in the target",
         caption="Mean theta over the cells of source and target: the 15 topics that differ most.",
-        frame=lambda: topic_use_frame(
-            source_theta(opened.run), np.asarray(opened.result.obsm[keys.THETA])
-        ),
+        frame=lambda: topic_use_frame(source_theta(opened.run), np.asarray(opened.result.obsm[keys.THETA])),
         draw=functools.partial(plot_topic_use, topic_names=opened.names),
         is_wide=False,
     )

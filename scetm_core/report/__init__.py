@@ -1,4 +1,4 @@
-"""How does a run read as one document? A single HTML file that needs no network and no script: figures are drawings in it.
+"""How does a run read as one document? An HTML file that needs no network and no script: figures are drawings in it.
 
 It can be kept beside a paper, printed, and read on a phone; whatever a name holds, it is text and never markup.
 """
@@ -97,7 +97,9 @@ def report_html(run: Run, *, on_progress: Progress | None = None) -> str:
         tag("title", title),
         tag("style", Html(STYLE.read_text(encoding="utf-8"))),
     )
-    body = tag("body", _header(facts), _contents(sections), tag("main", *(_section(part) for part in sections)), _foot())
+    body = tag(
+        "body", _header(facts), _contents(sections), tag("main", *(_section(part) for part in sections)), _foot()
+    )
     return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
 
 
@@ -124,10 +126,15 @@ def _header(facts: Facts) -> Html:
     made = dt.datetime.fromtimestamp(facts.created_at).strftime("%d %B %Y, %H:%M")
     config = facts.config
     kind = "A transfer" if config.transfer is not None else "A single-cell embedded topic model"
-    words = f"{kind} of {facts.n_cells:,} cells and {facts.n_genes:,} genes with {config.model.n_topics:,} topics. Run of {made}."
-    known = [(SCORE_WORDS[name].label, number_in_words(facts.scores[name])) for name in GLANCE if facts.scores.get(name)]
+    size = f"{facts.n_cells:,} cells and {facts.n_genes:,} genes with {config.model.n_topics:,} topics"
+    words = f"{kind} of {size}. Run of {made}."
+    known = [
+        (SCORE_WORDS[name].label, number_in_words(facts.scores[name])) for name in GLANCE if facts.scores.get(name)
+    ]
     cards = (tag("div", tag("b", value), tag("span", label)) for label, value in known)
-    return tag("header", tag("h1", config.name), tag("p", words), tag("div", *cards, class_="glance") if known else None)
+    return tag(
+        "header", tag("h1", config.name), tag("p", words), tag("div", *cards, class_="glance") if known else None
+    )
 
 
 def _contents(sections: list[Section]) -> Html:
@@ -140,4 +147,6 @@ def _section(part: Section) -> Html:
 
 
 def _foot() -> Html:
-    return tag("footer", f"Written by scETM Studio {__version__}. Figures are drawings: they can be enlarged without loss.")
+    return tag(
+        "footer", f"Written by scETM Studio {__version__}. Figures are drawings: they can be enlarged without loss."
+    )

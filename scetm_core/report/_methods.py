@@ -44,7 +44,11 @@ def preset_of(config: RunConfig) -> str:
     """Name of the preset whose settings a run has; empty if of none."""
     flat = {**config.model.to_dict(), **config.train.to_dict()}
     return next(
-        (preset.label for preset in PRESETS.values() if all(flat[key] == value for key, value in preset.values.items())),
+        (
+            preset.label
+            for preset in PRESETS.values()
+            if all(flat[key] == value for key, value in preset.values.items())
+        ),
         "",
     )
 
@@ -110,7 +114,9 @@ def _batches(facts: Facts, data: DataConfig, model: ModelConfig) -> str:
     if not model.batch_intercept:
         return f"No intercept was learnt for the batches in {where} (scETM - lambda)."
     factors = f", written as {count(model.n_batch_factors, 'factor')}" if model.n_batch_factors else ""
-    text = f"Effects of the batch, column {where}, were kept out of the topics by an intercept per batch and gene{factors}"
+    text = (
+        f"Effects of the batch, column {where}, were kept out of the topics by an intercept per batch and gene{factors}"
+    )
     if data.extra_batch_keys:
         text += f", and those of {', '.join(data.extra_batch_keys)} likewise"
     if data.numeric_keys:
@@ -151,8 +157,8 @@ def _training(facts: Facts, train: TrainConfig) -> Iterator[str]:
     )
     early = ", stopped early on a plateau of the held-out loss" if train.early_stop else ""
     yield (
-        f"The model was trained for {count(facts.n_steps, 'step')} of {train.minibatch_size:,} cells{early}, by {optimiser} with a "
-        f"learning rate of {amount(train.learning_rate)}, {rate}, and gradients clipped at a norm of "
+        f"Training took {count(facts.n_steps, 'step')} of {train.minibatch_size:,} cells{early}, by "
+        f"{optimiser} with a learning rate of {amount(train.learning_rate)}, {rate}, and gradients clipped at a norm of "
         f"{amount(train.max_grad_norm)}."
     )
     yield (
@@ -168,12 +174,16 @@ def _training(facts: Facts, train: TrainConfig) -> Iterator[str]:
         )
     if train.adversary_weight:
         yield (
-            f"A discriminator of the batch, updated {train.adversary_updates:,} times after each step, was opposed with "
-            f"weight {amount(train.adversary_weight)} (scETM + adv)."
+            f"A discriminator of the batch, updated {train.adversary_updates:,} times after each step, was opposed "
+            f"with weight {amount(train.adversary_weight)} (scETM + adv)."
         )
     if train.anchor_weight:
         yield f"Cells were held near the clusters they began from with weight {amount(train.anchor_weight)}."
-    held = f"{train.test_fraction:.0%} of the cells were held out of training" if train.test_fraction else "No cell was held out"
+    held = (
+        f"{train.test_fraction:.0%} of the cells were held out of training"
+        if train.test_fraction
+        else "No cell was held out"
+    )
     labels = facts.config.data.label_key
     unseen = f"; the labels in {labels!r} were not used" if labels else ""
     preset = preset_of(facts.config)
@@ -200,8 +210,8 @@ def _transfer(facts: Facts, settings: TransferConfig) -> str:
     several = "summed" if settings.several == "sum" else "left out"
     return (
         f"The scETM ({SHORT}) of the run {facts.source_name!r} was applied to raw counts of {facts.n_cells:,} cells, "
-        f"{learnt}{trained}.{matched} Where several genes stood for one, their counts were {several}. Each cell was given "
-        "the label of its nearest cells of the source by vote; it was flagged as unlike the source at a false-positive "
+        f"{learnt}{trained}.{matched} Where several genes stood for one, their counts were {several}. Each cell was "
+        "given the label of its nearest cells of the source by vote; it was flagged as unlike the source at a false-positive "
         f"rate of {settings.false_positive_rate:.0%}."
     )
 
@@ -211,7 +221,10 @@ def _transfer(facts: Facts, settings: TransferConfig) -> str:
 
 def _cells(facts: Facts) -> str:
     scores = facts.scores
-    text = "Cells were embedded by the variational mean of their topic mixture (delta) and clustered by Leiden on their 15 nearest neighbours"
+    text = (
+        "Cells were embedded by the variational mean of their topic mixture (delta) and clustered by Leiden on their 15 "
+        "nearest neighbours"
+    )
     if scores.get("fixed_resolution") is not None:
         text += f" (resolution {scores['fixed_resolution']:g}, settled beforehand)"
     text += ", and laid out by UMAP (minimal distance 0.3)." if facts.config.umap else "."
@@ -232,8 +245,8 @@ def _enrichment(name: str, table: pd.DataFrame) -> str:
     tail = "the upper tail" if request.get("tail", "up") == "up" else "either tail"
     return (
         f"Topics were compared with {count(n_sets, 'gene set')} of {name} ({request.get('min_size', 5)} to "
-        f"{request.get('max_size', 500)} genes among the model's) by preranked gene set enrichment analysis of the topics' "
-        f"gene weights (beta), {tail} against {draws}; q-values by Benjamini-Hochberg over all topics and sets."
+        f"{request.get('max_size', 500)} genes among the model's) by preranked gene set enrichment analysis of the "
+        f"topics' gene weights (beta), {tail} against {draws}; q-values by Benjamini-Hochberg over all topics and sets."
     )
 
 
@@ -246,8 +259,8 @@ def _differential(table: pd.DataFrame, facts: Facts) -> str:
     draws = "all permutations" if exact else f"{request.get('n_permutations', 0):,} random permutations"
     sided = "two-sided" if request.get("two_sided") else "one-sided"
     return (
-        f"A topic was called differential for a group of {groupby!r} if its mean delta inside differed from that outside "
-        f"by more than {least:g} with q < {SIGNIFICANCE:g}: {sided} p-values from {draws} of the labels over {over}, "
+        f"A topic was called differential for a group of {groupby!r} if its mean delta inside differed from that "
+        f"outside by more than {least:g} with q < {SIGNIFICANCE:g}: {sided} p-values from {draws} of the labels over {over}, "
         f"corrected by Bonferroni over {table['topic'].nunique():,} topics and {table['label'].nunique():,} groups."
     )
 

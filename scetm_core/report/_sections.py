@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,7 +147,12 @@ def _value(value: object) -> str:
 def _scores(known: Facts) -> Iterator[Html | None]:
     for question, names in SCORE_GROUPS.items():
         rows = [
-            [SCORE_WORDS[name].label, tag("b", number_in_words(known.scores[name])), _good(name), SCORE_WORDS[name].meaning]
+            [
+                SCORE_WORDS[name].label,
+                tag("b", number_in_words(known.scores[name])),
+                _good(name),
+                SCORE_WORDS[name].meaning,
+            ]
             for name in names
             if isinstance(known.scores.get(name), (int, float))
         ]
@@ -180,8 +185,8 @@ def _topics(known: Facts) -> Iterator[Html]:
         cells = [str(topic), known.names.get(name, ""), f"{theta[topic]:.1%}", genes, leading.get(topic, "")]
         rows.append([*cells, best.get(name, "")] if best else cells)
     words = (
-        f"{len(shown)} of {n_topics} topics are used by more than two cells; those that explain most reads come first. Leading "
-        f"genes by beta; strongest in: the {groups} with the largest mean share."
+        f"{len(shown)} of {n_topics} topics are used by more than two cells; those that explain most reads come first. "
+        f"Leading genes by beta; strongest in: the {groups} with the largest mean share."
     )
     yield tag("p", words)
     head = ["Topic", "Name", "Of all reads", "Leading genes", "Strongest in", *(["Best gene set"] if best else [])]
@@ -210,7 +215,8 @@ def _best_sets(known: Facts) -> dict[str, str]:
 def _hits(found: pd.DataFrame) -> pd.DataFrame:
     """The tests that say something, the best first."""
     is_up = (found["es"] > 0) | (found.attrs.get("request", {}).get("tail") == "either")
-    return found[is_up & (found["q_value"] < Q_SHOWN)].sort_values(["q_value", "nes"], ascending=[True, False])
+    hits: pd.DataFrame = found[is_up & (found["q_value"] < Q_SHOWN)]
+    return hits.sort_values(["q_value", "nes"], ascending=[True, False])
 
 
 # ---- tests --------------------------------------------------------------------------------------------------------
@@ -227,13 +233,19 @@ def _gene_sets(known: Facts) -> Iterator[Html | None]:
         few = hits.groupby("topic", sort=False).head(3).head(N_HITS)
         yield tag(
             "p",
-            f"{len(hits):,} of {len(found):,} tests have a q below {Q_SHOWN:g}, in {hits['topic'].nunique():,} topics. The "
-            f"{len(few):,} best, at most three of a topic:",
+            f"{len(hits):,} of {len(found):,} tests have a q below {Q_SHOWN:g}, in {hits['topic'].nunique():,} topics. "
+            f"The {len(few):,} best, at most three of a topic:",
         )
         yield table(
             ["Topic", "Gene set", "Genes", "NES", "q"],
             (
-                [_topic(known, row.topic), pathway_name(row.gene_set), f"{row.size_:,}", f"{row.nes:.2f}", f"{row.q_value:.2g}"]
+                [
+                    _topic(known, str(row.topic)),
+                    pathway_name(str(row.gene_set)),
+                    f"{row.size_:,}",
+                    f"{row.nes:.2f}",
+                    f"{row.q_value:.2g}",
+                ]
                 for row in few.rename(columns={"size": "size_"}).itertuples()
             ),
         )
@@ -260,11 +272,13 @@ def _differential(known: Facts) -> Iterator[Html | None]:
             [
                 str(label),
                 f"{int(part['n_cells'].iloc[0]):,}",
-                ", ".join(f"{_topic(known, row.topic)} ({row.mean_difference:+.1f})" for row in part.itertuples()),
+                ", ".join(f"{_topic(known, str(row.topic))} ({row.mean_difference:+.1f})" for row in part.itertuples()),
             ]
             for label, part in called.groupby("label", sort=False, observed=True)
         ]
-        yield tag("p", f"Topics with q < {SIGNIFICANCE:g} and a difference of mean delta (in brackets) above {least:g}:")
+        yield tag(
+            "p", f"Topics with q < {SIGNIFICANCE:g} and a difference of mean delta (in brackets) above {least:g}:"
+        )
         yield table(["Group", "Cells", "Topics"], rows)
 
 
@@ -300,7 +314,7 @@ def _methods(known: Facts) -> Iterator[Html]:
         yield table(["Library", "Version"], rows)
 
 
-def _recipe(known: Facts) -> Iterable[Html]:
+def _recipe(known: Facts) -> Iterator[Html]:
     yield tag("p", f"The command line makes the run anew; the script does so step by step, with the tests. {SAME}")
     yield tag("pre", tag("code", command_line(known.run)))
     summary = tag("summary", f"The script ({Path(known.run.id).name}.py)")
