@@ -74,7 +74,7 @@ def as_script(run: Run) -> str:
 
 def as_notebook(run: Run) -> str:
     """The recipe as a Jupyter notebook (nbformat 4.5), JSON text."""
-    cells: list[dict[str, Any]] = [_words_cell(0, f"# {config_name(run)}\n\n{_markdown(_opening(run))}")]
+    cells: list[dict[str, Any]] = [_words_cell(0, f"# {_markdown(config_name(run))}\n\n{_markdown(_opening(run))}")]
     for number, step in enumerate(recipe_steps(run), start=1):
         cells.append(_words_cell(2 * number - 1, f"## {step.title}\n\n{_markdown(step.words)}"))
         cells.append(

@@ -1,7 +1,8 @@
 """Which figures can a run show, each with the table behind it? All that its files allow, one after the other.
 
-Nothing is worked out here that is not there already: training, cells and topics come from the result; gene
-sets, differential topics, maps, scores and comparisons from the tables that were asked for. One figure is in memory at a time.
+Nothing is worked out here that is not there already: training, cells and topics come from the result; gene sets,
+differential topics, maps, scores and comparisons from the tables that were asked for. One figure is in memory at a
+time.
 """
 
 from __future__ import annotations

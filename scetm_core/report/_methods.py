@@ -158,8 +158,8 @@ def _training(facts: Facts, train: TrainConfig) -> Iterator[str]:
     early = ", stopped early on a plateau of the held-out loss" if train.early_stop else ""
     yield (
         f"Training took {count(facts.n_steps, 'step')} of {train.minibatch_size:,} cells{early}, by "
-        f"{optimiser} with a learning rate of {amount(train.learning_rate)}, {rate}, and gradients clipped at a norm of "
-        f"{amount(train.max_grad_norm)}."
+        f"{optimiser} with a learning rate of {amount(train.learning_rate)}, {rate}, and gradients clipped at a norm "
+        f"of {amount(train.max_grad_norm)}."
     )
     yield (
         f"The weight of the Kullback-Leibler term rose linearly to {amount(train.max_kl_weight)} over the first "
@@ -207,12 +207,13 @@ def _transfer(facts: Facts, settings: TransferConfig) -> str:
             f" {genes['n_matched']:,} of the model's {genes['n_model']:,} genes were found in the target"
             f"{f' ({ways})' if ways else ''}; the others counted as 0."
         )
+    rate = f"; it was flagged as unlike the source at a false-positive rate of {settings.false_positive_rate:.0%}"
+    flagged = rate if keys.UNLIKE_SOURCE in facts.result.obs else ""
     several = "summed" if settings.several == "sum" else "left out"
     return (
         f"The scETM ({SHORT}) of the run {facts.source_name!r} was applied to raw counts of {facts.n_cells:,} cells, "
-        f"{learnt}{trained}.{matched} Where several genes stood for one, their counts were {several}. Each cell was "
-        "given the label of its nearest cells of the source by vote; it was flagged as unlike the source at a false-positive "
-        f"rate of {settings.false_positive_rate:.0%}."
+        f"{learnt}{trained}.{matched} Where several genes stood for one, their counts were {several}. Each cell "
+        f"was given the label of its nearest cells of the source by vote{flagged}."
     )
 
 
@@ -222,8 +223,8 @@ def _transfer(facts: Facts, settings: TransferConfig) -> str:
 def _cells(facts: Facts) -> str:
     scores = facts.scores
     text = (
-        "Cells were embedded by the variational mean of their topic mixture (delta) and clustered by Leiden on their 15 "
-        "nearest neighbours"
+        "Cells were embedded by the variational mean of their topic mixture (delta) and clustered by Leiden on their "
+        "15 nearest neighbours"
     )
     if scores.get("fixed_resolution") is not None:
         text += f" (resolution {scores['fixed_resolution']:g}, settled beforehand)"
@@ -258,10 +259,11 @@ def _differential(table: pd.DataFrame, facts: Facts) -> str:
     exact = bool(table["is_exact"].all()) if "is_exact" in table else False
     draws = "all permutations" if exact else f"{request.get('n_permutations', 0):,} random permutations"
     sided = "two-sided" if request.get("two_sided") else "one-sided"
+    topics, groups = count(table["topic"].nunique(), "topic"), count(table["label"].nunique(), "group")
     return (
         f"A topic was called differential for a group of {groupby!r} if its mean delta inside differed from that "
-        f"outside by more than {least:g} with q < {SIGNIFICANCE:g}: {sided} p-values from {draws} of the labels over {over}, "
-        f"corrected by Bonferroni over {table['topic'].nunique():,} topics and {table['label'].nunique():,} groups."
+        f"outside by more than {least:g} with q < {SIGNIFICANCE:g}: {sided} p-values from {draws} of the labels over "
+        f"{over}, corrected by Bonferroni over {topics} and {groups}."
     )
 
 
