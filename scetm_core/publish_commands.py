@@ -146,13 +146,10 @@ def write_page(shown: Shown, file: Path) -> None:
     library = file.with_name(LIBRARY_FILE)
     if not library.is_file():
         library.write_text(get_plotlyjs(), encoding="utf-8")
-    config = {
-        **GRAPH_CONFIG,
-        "displayModeBar": "hover",
-        "plotlyServerURL": "",
-        "modeBarButtonsToRemove": ["sendDataToCloud"],
-    }
-    drawn = shown.figure.to_html(full_html=False, include_plotlyjs=False, include_mathjax=False, config=config)
+    config = {**GRAPH_CONFIG, "displayModeBar": "hover", "scrollZoom": True}
+    drawn = shown.figure.to_html(
+        full_html=False, include_plotlyjs=False, include_mathjax=False, config=config, div_id=f"figure-{shown.name}"
+    )
     own_height = shown.figure.layout.height
     page = PAGE.format(
         title=html.escape(shown.title),

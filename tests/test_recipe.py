@@ -26,7 +26,15 @@ from scetm_core.settings import settings_of
 from tests.published import HOSTILE, hand_made_run
 
 ROOT = Path(__file__).parent.parent
-NAMES = (HOSTILE, 'a "quoted" name', "back\\slash", "line\nbreak", "\u00e9t\u00e9 \U0001f9ec", "'''\"\"\"", "{braces} % and # signs")
+NAMES = (
+    HOSTILE,
+    'a "quoted" name',
+    "back\\slash",
+    "line\nbreak",
+    "\u00e9t\u00e9 \U0001f9ec",
+    "'''\"\"\"",
+    "{braces} % and # signs",
+)
 
 
 def config_in(script: str) -> RunConfig:

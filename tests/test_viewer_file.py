@@ -90,7 +90,9 @@ def test_what_cellxgene_asks_of_a_file(written: ad.AnnData) -> None:
             assert all(re.fullmatch(r"#[0-9a-fA-F]{6}", color) for color in colors)
 
 
-def test_blocks_of_cells_join_without_a_seam(run: Run, written: ad.AnnData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_of_cells_join_without_a_seam(
+    run: Run, written: ad.AnnData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert written.n_obs < BLOCK_CELLS
     monkeypatch.setattr("scetm_core.viewer_file.BLOCK_CELLS", 7)
     write_viewer_file(run, tmp_path / "blocks.h5ad")
@@ -132,7 +134,9 @@ def test_where_the_input_is_gone_x_is_empty_and_it_is_said(tmp_path: Path) -> No
         pytest.param(lambda data: data[1:].copy(), "other cells", id="a cell less"),
         pytest.param(lambda data: data[::-1].copy(), "other cells", id="another order"),
         pytest.param(lambda data: data[:, 1:].copy(), "lacks genes", id="a gene less"),
-        pytest.param(lambda data: ad.AnnData(data.X * 2, obs=data.obs, var=data.var), "other counts", id="other counts"),
+        pytest.param(
+            lambda data: ad.AnnData(data.X * 2, obs=data.obs, var=data.var), "other counts", id="other counts"
+        ),
     ],
 )
 def test_where_the_input_has_changed_x_is_empty_and_it_is_said(

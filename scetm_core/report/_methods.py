@@ -13,6 +13,7 @@ from scetm_core.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from scetm_core.figures.differential import MIN_DIFFERENCE_CONDITIONS, MIN_DIFFERENCE_TYPES, SIGNIFICANCE
 from scetm_core.presets import PRESETS
 from scetm_core.report._facts import Facts
+from scetm_core.settings import settings_of
 from scetm_core.transfer_settings import ENCODER, EVERYTHING, NEW_GENES, NOTHING, TransferConfig
 
 CITATION = (
@@ -21,6 +22,17 @@ CITATION = (
 )
 DOI = "10.1038/s41467-021-25534-2"
 SHORT = "Zhao et al., 2021"
+FREE = (
+    "n_topics",
+    "seed",
+    "device",
+    "test_fraction",
+    "report_every",
+    "evaluate_every",
+    "checkpoint_every",
+    "precision",
+)
+"""Settings that may differ from a preset's without making it another recipe."""
 
 
 def methods_paragraphs(facts: Facts) -> list[str]:
@@ -41,16 +53,15 @@ def methods_paragraphs(facts: Facts) -> list[str]:
 
 
 def preset_of(config: RunConfig) -> str:
-    """Name of the preset whose settings a run has; empty if of none."""
-    flat = {**config.model.to_dict(), **config.train.to_dict()}
-    return next(
-        (
-            preset.label
-            for preset in PRESETS.values()
-            if all(flat[key] == value for key, value in preset.values.items())
-        ),
-        "",
-    )
+    """Name of the preset whose settings a run has, but for those that presets leave to the user; empty if of none."""
+    parts = (config.model, config.train)
+    defaults = {entry.name: entry.default for part in parts for entry in settings_of(type(part))}
+    given = {**config.model.to_dict(), **config.train.to_dict()}
+    for preset in PRESETS.values():
+        expected = {**defaults, **preset.values}
+        if all(given[name] == value for name, value in expected.items() if name not in FREE):
+            return preset.label
+    return ""
 
 
 def amount(value: float) -> str:
