@@ -104,6 +104,7 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
         "figures",
         "files",
         "gallery",
+        "gene_names",
         "presets",
         "printing",
         "recipe",

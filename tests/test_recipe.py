@@ -149,8 +149,8 @@ def test_the_command_line_means_the_same_settings(changes: dict[str, Any], make_
     assert words[:4] == ["python", "-m", "scetm_core", "train"]
     given = {name: value for name, value in vars(build_parser().parse_args(words[3:])).items() if value is not None}
     flat = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    known = {entry.name for part in (RunConfig, *(type(p) for p in (run.config.data, run.config.model, run.config.train)))
-             for entry in settings_of(part)}  # fmt: skip
+    parts = (run.config, run.config.data, run.config.model, run.config.train)
+    known = {entry.name for part in parts for entry in settings_of(type(part))}
     assert run_config_from_flat({name: value for name, value in flat.items() if name in known}) == run.config
 
 

@@ -10,9 +10,11 @@ import pandas as pd
 
 from scetm_core import __version__, keys
 from scetm_core.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from scetm_core.errors import RunError
 from scetm_core.figures.differential import MIN_DIFFERENCE_CONDITIONS, MIN_DIFFERENCE_TYPES, SIGNIFICANCE
+from scetm_core.gene_names import CASE, EXACT, VERSION
 from scetm_core.presets import PRESETS
-from scetm_core.report._facts import Facts
+from scetm_core.report._facts import Facts, facts_of
 from scetm_core.settings import settings_of
 from scetm_core.transfer_settings import ENCODER, EVERYTHING, NEW_GENES, NOTHING, TransferConfig
 
@@ -22,6 +24,7 @@ CITATION = (
 )
 DOI = "10.1038/s41467-021-25534-2"
 SHORT = "Zhao et al., 2021"
+WAY_WORDS = {EXACT: "name", CASE: "name in another letter case", VERSION: "name but for its version"}
 FREE = (
     "n_topics",
     "seed",
@@ -37,19 +40,25 @@ FREE = (
 
 def methods_paragraphs(facts: Facts) -> list[str]:
     """The methods of a run in words: the model, its training, the cells, each kind of test, the software."""
-    config = facts.config
-    first = (
-        _transfer(facts, config.transfer)
-        if config.transfer is not None
-        else " ".join([*_model(facts), *_training(facts, config.train)])
-    )
     return [
-        first,
+        *_opening(facts),
         _cells(facts),
         *(_enrichment(name, table) for name, table in facts.enrichment.items()),
         *(_differential(table, facts) for table in facts.differential.values()),
         _software(facts),
     ]
+
+
+def _opening(facts: Facts) -> list[str]:
+    """How the model was trained; in a transfer, how its source was, and how it was applied."""
+    settings = facts.config.transfer
+    if settings is None:
+        return [" ".join([*_model(facts), *_training(facts, facts.config.train)])]
+    try:
+        before = _opening(facts_of(facts.run.source))
+    except RunError:  # the source is gone: what is known of it is its name
+        before = []
+    return [*before, _transfer(facts, settings)]
 
 
 def preset_of(config: RunConfig) -> str:
@@ -213,7 +222,8 @@ def _transfer(facts: Facts, settings: TransferConfig) -> str:
     genes = facts.transfer.get("genes", {})
     matched = ""
     if genes:
-        ways = ", ".join(f"{number:,} {way}" for way, number in dict(genes.get("how", {})).items() if number)
+        how = {way: number for way, number in dict(genes.get("how", {})).items() if number}
+        ways = ", ".join(f"{number:,} by {WAY_WORDS.get(way, way)}" for way, number in how.items())
         matched = (
             f" {genes['n_matched']:,} of the model's {genes['n_model']:,} genes were found in the target"
             f"{f' ({ways})' if ways else ''}; the others counted as 0."
@@ -239,7 +249,12 @@ def _cells(facts: Facts) -> str:
     )
     if scores.get("fixed_resolution") is not None:
         text += f" (resolution {scores['fixed_resolution']:g}, settled beforehand)"
-    text += ", and laid out by UMAP (minimal distance 0.3)." if facts.config.umap else "."
+    if keys.X_UMAP not in facts.result.obsm:
+        text += "."
+    elif facts.config.transfer is not None:
+        text += ", and placed on the UMAP of the source."
+    else:
+        text += ", and laid out by UMAP (minimal distance 0.3)."
     judged = []
     if scores.get("ari") is not None:
         judged.append("agreement with the labels by the adjusted Rand index and normalised mutual information")

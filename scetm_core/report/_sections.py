@@ -103,7 +103,7 @@ def _groups(known: Facts, column: str | None) -> str:
     sizes = sizes[sizes > 0]
     named = ", ".join(f"{name} ({size:,})" for name, size in sizes.head(MAX_NAMED).items())
     more = f" and {len(sizes) - MAX_NAMED:,} more" if len(sizes) > MAX_NAMED else ""
-    return f"{column}: {len(sizes):,}, {named}{more}"
+    return f"{len(sizes):,} in the column {column}: {named}{more}"
 
 
 def _settings(known: Facts) -> Iterator[Html]:
