@@ -129,7 +129,9 @@ def _header(facts: Facts) -> Html:
     size = f"{facts.n_cells:,} cells and {facts.n_genes:,} genes with {config.model.n_topics:,} topics"
     words = f"{kind} of {size}. Run of {made}."
     known = [
-        (SCORE_WORDS[name].label, number_in_words(facts.scores[name])) for name in GLANCE if facts.scores.get(name)
+        (SCORE_WORDS[name].label, number_in_words(facts.scores[name]))
+        for name in GLANCE
+        if facts.scores.get(name) is not None
     ]
     cards = (tag("div", tag("b", value), tag("span", label)) for label, value in known)
     return tag(

@@ -181,15 +181,17 @@ def _topics(known: Facts) -> Iterator[Html]:
     rows = []
     for topic in sorted(shown, key=lambda number: -theta[number]):
         name = keys.topic_name(topic)
-        genes = ", ".join(map(str, beta[name].nlargest(N_GENES).index))
-        cells = [str(topic), known.names.get(name, ""), f"{theta[topic]:.1%}", genes, leading.get(topic, "")]
-        rows.append([*cells, best.get(name, "")] if best else cells)
+        genes = tag("span", ", ".join(map(str, beta[name].nlargest(N_GENES).index)), class_="genes")
+        given = [known.names.get(name, "")] if known.names else []
+        found = [best.get(name, "")] if best else []
+        rows.append([str(topic), *given, f"{theta[topic]:.1%}", genes, leading.get(topic, ""), *found])
     words = (
         f"{len(shown)} of {n_topics} topics are used by more than two cells; those that explain most reads come first. "
         f"Leading genes by beta; strongest in: the {groups} with the largest mean share."
     )
     yield tag("p", words)
-    head = ["Topic", "Name", "Of all reads", "Leading genes", "Strongest in", *(["Best gene set"] if best else [])]
+    head = ["Topic", *(["Name"] if known.names else []), "Of all reads", "Leading genes", "Strongest in"]
+    head += ["Best gene set"] if best else []
     yield table(head, rows, class_="topics")
 
 
