@@ -16,7 +16,7 @@ from pages._shared.opened import Opened, open_result
 from pages._shared.parts import age, card, page, size_in_words
 from pages._shared.task_view import follow_task, stamp_of, task_view, tick_of
 from scetm_core import keys, tasks
-from scetm_core.archive import changed_at, published
+from scetm_core.archive import is_current, published
 from scetm_core.recipe import command_line
 from scetm_core.report import methods_of
 from scetm_core.requests import PublishRequest
@@ -83,7 +83,8 @@ def _report_card(run: Run) -> Component:
     return card(
         _words(
             "One HTML file with data, settings, scores, figures, topics with their genes, tests, methods and recipe. "
-            "It needs no network and can be printed. It takes some seconds the first time."
+            "It needs no network and can be printed. The first time it is drawn in the background; its tab shows how "
+            "far it is."
         ),
         dmc.Group(
             [
@@ -163,11 +164,9 @@ def offer(_stamp: str | None, what: str, run_id: str) -> Any:
     path, table = published(run, what), studio.load_table(run_id, KIND, what)
     if table is None or not path.is_file():
         return None
-    made, size = path.stat(), path.stat().st_size
-    is_old = made.st_mtime_ns < changed_at(run)
-    words = f"made {age(time.time() - made.st_mtime)}" + (
-        ", before the run's latest change: make it again" if is_old else ""
-    )
+    made, size = run.table_path(KIND, what).stat().st_mtime, path.stat().st_size
+    is_old = not is_current(run, what)
+    words = f"made {age(time.time() - made)}" + (", before the run's latest change: make it again" if is_old else "")
     link = _file_link(f"Download ({size_in_words(size)})", routes.address(run, routes.FILES[what]), variant="filled")
     said = [dmc.Text(sentence, size="xs", c="dimmed") for sentence in table.attrs.get("sentences", [])]
     return dmc.Stack(

@@ -6,6 +6,7 @@ The zip grows on the disk: one figure, or one block of cells, is in memory at a 
 from __future__ import annotations
 
 import io
+import os
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -16,16 +17,15 @@ from scetm_core import __version__, keys
 from scetm_core.errors import RunError
 from scetm_core.files import is_disk_full, replacing
 from scetm_core.gallery import Shown, figures_of, read_table
-from scetm_core.printing import PrintSettings, render
 from scetm_core.recipe import as_notebook, as_script, command_line
-from scetm_core.report import HALF_MM, WIDE_MM, methods_of, report_html
+from scetm_core.report import HALF_MM, WIDE_MM, methods_of, report_html, write_report
 from scetm_core.runs import Run
 from scetm_core.viewer_file import write_viewer_file
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ENDINGS = {"everything": ".zip", "viewers": ".h5ad"}
+ENDINGS = {"everything": ".zip", "report": ".html", "viewers": ".h5ad"}
 FIGURE_FORMATS = ("svg", "pdf")
 TABLE_FOLDERS = (
     keys.ENRICHMENT_FOLDER, keys.DIFFERENTIAL_FOLDER, keys.MAP_FOLDER, keys.EVALUATION_FOLDER, keys.COMPARISON_FOLDER,
@@ -54,11 +54,18 @@ def publish(run: Run, path: Path, *, what: str, on_progress: Progress) -> tuple[
     """
     import pandas as pd
 
-    if what == "viewers":
+    stamp = changed_at(run)
+    said: list[str] = []
+    if what == "everything":
+        table, said = write_archive(run, path, on_progress=on_progress)
+    elif what == "report":
+        write_report(run, path, on_progress=on_progress)
+    else:
         said = write_viewer_file(run, path, on_progress=on_progress)
-        rows = [{"file": path.name, "bytes": path.stat().st_size, "about": "result for scanpy and cellxgene"}]
-        return pd.DataFrame(rows), said
-    return write_archive(run, path, on_progress=on_progress)
+    if what != "everything":
+        table = pd.DataFrame([{"file": path.name, "bytes": path.stat().st_size, "about": what}])
+    os.utime(path, ns=(stamp, stamp))  # it tells of the run as it was then, whatever has changed meanwhile
+    return table, said
 
 
 def changed_at(run: Run) -> int:
@@ -73,9 +80,10 @@ def published(run: Run, what: str) -> Path:
     return run.table_path(keys.PUBLISHED_FOLDER, what).with_suffix(ENDINGS[what])
 
 
-def settings_for(shown: Shown, settings: PrintSettings | None = None) -> PrintSettings:
-    """How a figure is drawn for paper: over one column or two, unless it is said."""
-    return settings or PrintSettings(width_mm=WIDE_MM if shown.is_wide else HALF_MM)
+def is_current(run: Run, what: str) -> bool:
+    """Whether there is such a file, made since the run last changed."""
+    path = published(run, what)
+    return path.is_file() and path.stat().st_mtime_ns >= changed_at(run)
 
 
 def write_archive(run: Run, path: Path, *, on_progress: Progress | None = None) -> tuple[pd.DataFrame, list[str]]:
@@ -167,7 +175,9 @@ def _fill(pack: _Pack, run: Run, tell: Progress) -> list[str]:
 
 
 def _add_figure(pack: _Pack, shown: Shown) -> None:
-    settings = settings_for(shown)
+    from scetm_core.printing import PrintSettings, render
+
+    settings = PrintSettings(width_mm=WIDE_MM if shown.is_wide else HALF_MM)
     for file_format in FIGURE_FORMATS:
         pack.add(
             f"figures/{shown.name}.{file_format}", render(shown.figure, settings, file_format=file_format), shown.title

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import argparse
 import csv
-import dataclasses
 import html
-import typing
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scetm_core.errors import ConfigError, RunError
+from scetm_core.printing.settings import PrintSettings
 from scetm_core.progress_bars import share_bar
+from scetm_core.settings import SettingField, settings_of
 
 if TYPE_CHECKING:
     from scetm_core.gallery import Shown
-    from scetm_core.printing import PrintSettings
     from scetm_core.runs import Run
 
 FORMATS = ("svg", "png", "pdf", "html")
@@ -55,12 +53,12 @@ def add_commands(commands: Any) -> None:
     group = export.add_argument_group(
         "settings of svg, png and pdf; by default as wide as one or two columns of a paper"
     )
-    for name, kind, help_text in _print_options():
-        flag = f"--{name.replace('_', '-')}"
-        if kind is bool:
-            group.add_argument(flag, dest=name, action="store_true", default=None, help=help_text)
-        else:
-            group.add_argument(flag, dest=name, type=kind, default=None, help=help_text)
+    for entry in _print_options():
+        flag, text = f"--{entry.name.replace('_', '-')}", f"{entry.setting.help} {entry.setting.range_in_words()}"
+        how: dict[str, Any] = {"action": "store_true"} if entry.type is bool else {"type": entry.type}
+        if entry.setting.choices:
+            how["choices"] = entry.setting.choices
+        group.add_argument(flag, dest=entry.name, default=None, help=text.replace("%", "%%").strip(), **how)
     export.set_defaults(run=run_export)
 
     report = commands.add_parser("report", help="a run as one HTML document, with methods for a paper")
@@ -74,21 +72,9 @@ def add_commands(commands: Any) -> None:
     recipe.set_defaults(run=run_recipe)
 
 
-def _print_options() -> Iterator[tuple[str, Any, str]]:
-    """Name, type and help of each setting of the print engine; the title is each figure's own."""
-    from scetm_core.printing import PrintSettings
-
-    hints = typing.get_type_hints(PrintSettings)
-    for entry in dataclasses.fields(PrintSettings):
-        if entry.name == "title":
-            continue
-        shown = entry.metadata.get("setting")
-        words = f"{shown.help} {shown.range_in_words()}".strip().replace("%", "%%") if shown is not None else ""
-        kind = next(
-            (arm for arm in (bool, int, float, str) if arm in (hints[entry.name], *typing.get_args(hints[entry.name]))),
-            str,
-        )
-        yield entry.name, kind, f"{words} (default: {entry.default})".strip()
+def _print_options() -> list[SettingField]:
+    """The settings of the print engine; the title is each figure's own."""
+    return [entry for entry in settings_of(PrintSettings) if entry.name != "title"]
 
 
 def run_export(options: argparse.Namespace) -> int:
@@ -96,7 +82,7 @@ def run_export(options: argparse.Namespace) -> int:
     from scetm_core.gallery import figures_of, write_figure_table
     from scetm_core.runs import Run
 
-    given = {name: value for name, _, _ in _print_options() if (value := getattr(options, name)) is not None}
+    given = {entry.name: value for entry in _print_options() if (value := getattr(options, entry.name)) is not None}
     if given and options.format == "html":
         raise ConfigError(
             f"{', '.join(sorted(given))}: interactive figures fill their window. Leave these options out."
@@ -125,7 +111,6 @@ def run_export(options: argparse.Namespace) -> int:
 
 
 def _settings(given: dict[str, Any], *, is_wide: bool) -> PrintSettings:
-    from scetm_core.printing import PrintSettings
     from scetm_core.report import HALF_MM, WIDE_MM
 
     return PrintSettings(**{"width_mm": WIDE_MM if is_wide else HALF_MM, **given})

@@ -136,9 +136,9 @@ class PublishRequest(Config):
     what: str = setting(
         "everything",
         "What",
-        "'everything': figures, tables, settings, report, recipe and result as a zip. 'viewers': the result for "
-        "scanpy and cellxgene.",
-        choices=("everything", "viewers"),
+        "'everything': figures, tables, settings, report, recipe and result as a zip. 'report': one HTML document. "
+        "'viewers': the result for scanpy and cellxgene.",
+        choices=("everything", "report", "viewers"),
     )
 
 

@@ -115,7 +115,8 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
         "transfer_settings",
     },
     "archive": BASE | {"files", "gallery", "printing", "recipe", "report", "runs", "viewer_file"},
-    "publish_commands": BASE | {"figures", "gallery", "printing", "progress_bars", "recipe", "report", "runs"},
+    "publish_commands": BASE
+    | {"figures", "gallery", "printing", "progress_bars", "recipe", "report", "runs", "settings"},
     "requests": BASE | {"settings"},
     "tasks": BASE | {"files", "jobfolder", "jobs", "requests", "runs"},
 }

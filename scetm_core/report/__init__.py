@@ -5,19 +5,15 @@ It can be kept beside a paper, printed, and read on a phone; whatever a name hol
 
 from __future__ import annotations
 
-import base64
 import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import plotly.graph_objects as go
-
 from scetm_core import __version__
 from scetm_core.errors import RunError
 from scetm_core.files import is_disk_full, write_atomically
 from scetm_core.gallery import Shown, figures_of
-from scetm_core.printing import PrintSettings, render
 from scetm_core.report._facts import Facts, facts_of
 from scetm_core.report._html import Html, inline_svg, joined, tag
 from scetm_core.report._methods import methods_paragraphs
@@ -33,9 +29,8 @@ __all__ = ["methods_of", "report_html", "write_report"]
 Progress = Callable[[float, str], None]
 """Called with the share done, 0 to 1, and what is being done; may raise to stop."""
 
-MAX_VECTOR_POINTS = 50_000
-"""Figures of more points are bitmaps: as drawings they would be large and slow to show."""
-WIDE_MM, HALF_MM = 180.0, 88.0
+WIDE_MM, HALF_MM = 174.0, 85.0
+"""Two columns of a paper, and one."""
 BITMAP_DPI = 200
 GLANCE = ("best_ari", "best_nmi", "kbet", "test_nll", "topic_coherence", "topic_diversity")
 STYLE = Path(__file__).with_name("style.css")
@@ -104,22 +99,15 @@ def report_html(run: Run, *, on_progress: Progress | None = None) -> str:
 
 
 def _figure(shown: Shown, number: int) -> Html:
-    """A figure with its words below it."""
+    """A figure with its words below it; many points are a bitmap in it, which keeps the document small."""
+    from scetm_core.printing import PrintSettings, render
+
     settings = PrintSettings(width_mm=WIDE_MM if shown.is_wide else HALF_MM, dpi=BITMAP_DPI, transparent=True)
-    if n_points(shown.figure) > MAX_VECTOR_POINTS:
-        picture = base64.b64encode(render(shown.figure, settings, file_format="png")).decode()
-        drawing = tag("img", src=f"data:image/png;base64,{picture}", alt=shown.title)
-    else:
-        svg = render(shown.figure, settings, file_format="svg").decode("utf-8")
-        drawing = inline_svg(svg, prefix=f"f{number}", label=shown.title)
+    svg = render(shown.figure, settings, file_format="svg").decode("utf-8")
+    drawing = inline_svg(svg, prefix=f"f{number}", label=shown.title)
     caption = tag("figcaption", tag("b", shown.title), " ", shown.caption)
     size = "wide" if shown.is_wide else "half"
     return tag("figure", tag("div", drawing, class_="paper"), caption, class_=size, id=f"figure-{shown.name}")
-
-
-def n_points(figure: go.Figure) -> int:
-    """Points that a figure draws."""
-    return sum(len(trace.x) for trace in figure.data if trace.type in ("scatter", "scattergl") and trace.x is not None)
 
 
 def _header(facts: Facts) -> Html:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from dash import Dash
 from pages._shared.studio import Studio
 from scetm_core.answers import answer
 from scetm_core.archive import published
+from scetm_core.jobfolder import Status
 from scetm_core.requests import PublishRequest
 from scetm_core.runs import Run
 
@@ -62,7 +63,8 @@ def test_the_report_opens_in_a_tab_of_its_own(page_module: PageModule, component
     assert all(link.href.startswith(f"/publish/{DONE}/") for link in links)
 
 
-def test_the_report_is_served_as_a_document_without_rights(get: Callable[[str], Any]) -> None:
+def test_the_report_is_served_as_a_document_without_rights(get: Callable[[str], Any], run: Run) -> None:
+    make(run, "report")
     found = get(f"/publish/{DONE}/report.html")
     assert found.status_code == 200
     assert found.mimetype == "text/html"
@@ -73,23 +75,69 @@ def test_the_report_is_served_as_a_document_without_rights(get: Callable[[str], 
     assert f"{DONE}-report.html" in download.headers["Content-Disposition"]
 
 
-def test_the_report_is_made_once_and_anew_after_a_change(
-    get: Callable[[str], Any], run: Run, shown_studio: Studio
-) -> None:
-    def reports() -> dict[str, int]:
-        return {path.name: path.stat().st_mtime_ns for path in (shown_studio.home / "cache" / "reports").glob("*.html")}
+class Asked:
+    """Stands for `tasks.ask`: notes what was asked for, and says how far it is."""
 
-    get(f"/publish/{DONE}/report.html")
-    first = reports()
-    get(f"/publish/{DONE}/report.html")
-    assert reports() == first
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, str, Any]] = []
+
+    def __call__(self, run: Run, name: str, request: Any) -> Any:
+        self.requests.append((run.id, name, request))
+        return SimpleNamespace(
+            status=lambda: Status(state="running", step=340, max_steps=1000, message="<Drawing> it.")
+        )
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
+    found = Asked()
+    monkeypatch.setattr("scetm_core.tasks.ask", found)
+    return found
+
+
+def test_a_report_that_is_not_there_is_made_while_its_tab_says_how_far_it_is(
+    get: Callable[[str], Any], run: Run, asked: Asked
+) -> None:
+    published(run, "report").unlink(missing_ok=True)
+    found = get(f"/publish/{DONE}/report.html")
+    assert found.status_code == 202
+    text = found.data.decode()
+    assert '<meta http-equiv="refresh" content="1">' in text
+    assert 'value="0.340"' in text
+    assert "&lt;Drawing&gt; it." in text
+    assert "<script" not in text
+    assert asked.requests == [(DONE, "report", PublishRequest(what="report"))]
+
+
+def test_the_report_is_made_anew_after_a_change(get: Callable[[str], Any], run: Run, asked: Asked) -> None:
+    make(run, "report")
+    assert get(f"/publish/{DONE}/report.html").status_code == 200
+    assert asked.requests == []
     run.write_topic_names({"topic_2": "a new name"})
     try:
+        assert get(f"/publish/{DONE}/report.html").status_code == 202
+        make(run, "report")
         assert b"a new name" in get(f"/publish/{DONE}/report.html").data
-        assert len(reports()) == 1
-        assert reports().keys() != first.keys()
     finally:
         run.write_topic_names({})
+
+
+def test_a_report_that_failed_says_why_and_is_not_asked_for_again_by_itself(
+    get: Callable[[str], Any], run: Run, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published(run, "report").unlink(missing_ok=True)
+    status = Status(state="failed", message="The disk is <full>.", finished_at=time.time() + 60)
+    task = SimpleNamespace(status=lambda: status)
+    monkeypatch.setattr("scetm_core.tasks.find_task", lambda *_: task)
+    found = get(f"/publish/{DONE}/report.html")
+    assert found.status_code == 500
+    assert "The disk is &lt;full&gt;." in found.data.decode()
+    assert "refresh" not in found.data.decode()
+    assert asked.requests == []
+    again = get(f"/publish/{DONE}/report.html?again=1")
+    assert again.status_code == 202
+    assert f"url=/publish/{DONE}/report.html" in again.data.decode()
+    assert len(asked.requests) == 1
 
 
 def test_recipes_are_served_as_files(get: Callable[[str], Any]) -> None:
@@ -158,16 +206,12 @@ def test_a_file_older_than_the_run_s_latest_change_is_offered_with_a_warning(
         run.write_topic_names({})
 
 
-def test_the_button_starts_a_task_that_outlives_the_tab(
-    page_module: PageModule, monkeypatch: pytest.MonkeyPatch, run: Run
-) -> None:
-    asked: list[tuple[str, str, Any]] = []
+def test_the_button_starts_a_task_that_outlives_the_tab(page_module: PageModule, asked: Asked) -> None:
     module = page_module("report")
-    monkeypatch.setattr("scetm_core.tasks.ask", lambda run, name, request: asked.append((run.id, name, request)))
     assert module.start(1, "everything", DONE) is False  # the page looks how far it is
-    assert asked == [(DONE, "everything", PublishRequest(what="everything"))]
+    assert asked.requests == [(DONE, "everything", PublishRequest(what="everything"))]
     module.start(None, "everything", DONE)
-    assert len(asked) == 1
+    assert len(asked.requests) == 1
 
 
 def test_the_methods_are_on_the_page(page_module: PageModule, words_in: Words) -> None:
