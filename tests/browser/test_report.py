@@ -16,19 +16,18 @@ expect = playwright.expect
 @pytest.mark.slow
 def test_the_report_opens_in_a_tab_and_asks_for_nothing_more(page: playwright.Page) -> None:
     page.goto(f"/report?run={DONE}")
-    asked: list[str] = []
-    page.context.on("request", lambda request: asked.append(request.url) if "/publish/" in request.url else None)
     with page.expect_popup() as opened:
         page.get_by_role("link", name="Read the report").click()
     report = opened.value
-    complaints: list[str] = []
+    complaints: list[str] = []  # and what was asked for
     report.on("console", lambda said: complaints.append(said.text))
     report.on("request", lambda request: complaints.append(request.url))
     expect(report.get_by_role("heading", name="by hand")).to_be_visible()
     expect(report.locator("figure svg").first).to_be_visible()
     assert report.evaluate("document.documentElement.scrollWidth <= innerWidth")
     report.get_by_role("link", name="Methods").click()
-    assert [url for url in complaints if not url.startswith(("data:", report.url))] == []
+    own = report.url.partition("#")[0]  # the tab looks again by itself until the report is there
+    assert [said for said in complaints if not said.startswith("data:") and said != own] == []
     report.set_viewport_size({"width": 390, "height": 844})
     assert report.evaluate("document.documentElement.scrollWidth <= innerWidth")
     report.close()
