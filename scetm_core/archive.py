@@ -18,7 +18,7 @@ from scetm_core.errors import RunError
 from scetm_core.files import is_disk_full, replacing
 from scetm_core.gallery import Shown, figures_of, read_table
 from scetm_core.recipe import as_notebook, as_script, command_line
-from scetm_core.report import HALF_MM, WIDE_MM, methods_of, report_html, write_report
+from scetm_core.report import methods_of, print_settings, report_html, write_report
 from scetm_core.runs import Run
 from scetm_core.viewer_file import write_viewer_file
 
@@ -175,9 +175,9 @@ def _fill(pack: _Pack, run: Run, tell: Progress) -> list[str]:
 
 
 def _add_figure(pack: _Pack, shown: Shown) -> None:
-    from scetm_core.printing import PrintSettings, render
+    from scetm_core.printing import render
 
-    settings = PrintSettings(width_mm=WIDE_MM if shown.is_wide else HALF_MM)
+    settings = print_settings(shown)
     for file_format in FIGURE_FORMATS:
         pack.add(
             f"figures/{shown.name}.{file_format}", render(shown.figure, settings, file_format=file_format), shown.title

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import dataclasses
 import html
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,7 +89,7 @@ def run_export(options: argparse.Namespace) -> int:
             f"{', '.join(sorted(given))}: interactive figures fill their window. Leave these options out."
         )
     run, out, left_out = Run(options.target), options.out, list[str]()
-    _settings(given, is_wide=True)  # says what is wrong before anything is drawn
+    PrintSettings(**given)  # says what is wrong before anything is drawn
     out.mkdir(parents=True, exist_ok=True)
     rows = []
     with share_bar() as show:
@@ -110,16 +111,12 @@ def run_export(options: argparse.Namespace) -> int:
     return 0
 
 
-def _settings(given: dict[str, Any], *, is_wide: bool) -> PrintSettings:
-    from scetm_core.report import HALF_MM, WIDE_MM
-
-    return PrintSettings(**{"width_mm": WIDE_MM if is_wide else HALF_MM, **given})
-
-
 def _write_print(shown: Shown, file: Path, file_format: str, given: dict[str, Any]) -> None:
     from scetm_core.printing import render
+    from scetm_core.report import print_settings
 
-    file.write_bytes(render(shown.figure, _settings(given, is_wide=shown.is_wide), file_format=file_format))  # type: ignore[arg-type]
+    settings = dataclasses.replace(print_settings(shown), **given)
+    file.write_bytes(render(shown.figure, settings, file_format=file_format))
 
 
 def write_page(shown: Shown, file: Path) -> None:

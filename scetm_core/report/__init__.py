@@ -5,6 +5,7 @@ It can be kept beside a paper, printed, and read on a phone; whatever a name hol
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from scetm_core import __version__
 from scetm_core.errors import RunError
 from scetm_core.files import is_disk_full, write_atomically
 from scetm_core.gallery import Shown, figures_of
+from scetm_core.printing.settings import PrintSettings
 from scetm_core.report._facts import Facts, facts_of
 from scetm_core.report._html import Html, inline_svg, joined, tag
 from scetm_core.report._methods import methods_paragraphs
@@ -24,7 +26,7 @@ from scetm_core.score_words import SCORE_WORDS, number_in_words
 if TYPE_CHECKING:
     import anndata as ad
 
-__all__ = ["methods_of", "report_html", "write_report"]
+__all__ = ["methods_of", "print_settings", "report_html", "write_report"]
 
 Progress = Callable[[float, str], None]
 """Called with the share done, 0 to 1, and what is being done; may raise to stop."""
@@ -98,11 +100,18 @@ def report_html(run: Run, *, on_progress: Progress | None = None) -> str:
     return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
 
 
+def print_settings(shown: Shown) -> PrintSettings:
+    """How a figure is printed unless it is said: over two columns or one, there with its legend below."""
+    if shown.is_wide:
+        return PrintSettings(width_mm=WIDE_MM)
+    return PrintSettings(width_mm=HALF_MM, legend="below")
+
+
 def _figure(shown: Shown, number: int) -> Html:
     """A figure with its words below it; many points are a bitmap in it, which keeps the document small."""
-    from scetm_core.printing import PrintSettings, render
+    from scetm_core.printing import render
 
-    settings = PrintSettings(width_mm=WIDE_MM if shown.is_wide else HALF_MM, dpi=BITMAP_DPI, transparent=True)
+    settings = dataclasses.replace(print_settings(shown), dpi=BITMAP_DPI, transparent=True)
     svg = render(shown.figure, settings, file_format="svg").decode("utf-8")
     drawing = inline_svg(svg, prefix=f"f{number}", label=shown.title)
     caption = tag("figcaption", tag("b", shown.title), " ", shown.caption)
