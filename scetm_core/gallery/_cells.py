@@ -78,11 +78,18 @@ def cell_entries(opened: Opened) -> Iterator[Entry]:
             title=f"Cells by {opened.called(topic)}",
             caption=f"UMAP of the cells, coloured by theta: the share of a cell's reads that {opened.called(topic)} "
             "explains.",
-            frame=functools.partial(umap_frame, opened.result, color=name),
+            frame=functools.partial(_theta_frame, opened, topic),
             draw=plot_umap,
             table=functools.partial(_places, value=f"theta of {name}"),
             is_wide=False,
         )
+
+
+def _theta_frame(opened: Opened, topic: int) -> pd.DataFrame:
+    frame = umap_frame(opened.result, color=keys.topic_name(topic))
+    if not frame.empty:
+        frame.attrs["title"] = opened.called(topic)
+    return frame
 
 
 def _places(frame: pd.DataFrame, *, value: str) -> pd.DataFrame:
