@@ -90,6 +90,15 @@ def test_print_settings_do_not_go_with_interactive_figures(
     assert not out.exists()
 
 
+def test_a_width_out_of_range_is_one_line_of_error_before_anything_is_drawn(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(["export", str(run.path), "--out", str(out), "--width-mm", "5"]) == 1
+    assert_one_line_of_error(capsys, "width_mm")
+    assert not out.exists()
+
+
 def test_the_report_is_written(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "new" / "report.html"
     assert main(["report", str(run.path), "--out", str(path)]) == 0
