@@ -14,6 +14,7 @@ import diskcache
 import multiprocess
 from dash import Dash, DiskcacheManager
 
+from pages._report import routes
 from pages._shared import search, studio, uploads
 from pages._shared.errors import show_error
 from scetm_core import __version__, keys
@@ -55,6 +56,7 @@ def create_app(settings: studio.Studio) -> Dash:
     app.server.add_url_rule("/health", view_func=lambda: {"status": "ok", "version": __version__})
     uploads.add_route(app.server)
     search.add_route(app.server)
+    routes.add_route(app.server)
     return app
 
 

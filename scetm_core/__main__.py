@@ -19,6 +19,7 @@ from scetm_core.config import SECTIONS, DataConfig, RunConfig, TrainConfig, run_
 from scetm_core.errors import ConfigError, ScetmError
 from scetm_core.presets import PRESETS
 from scetm_core.progress_bars import StepBar, share_bar
+from scetm_core.publish_commands import add_commands as add_publish_commands
 from scetm_core.requests import ComparisonRequest, DifferentialRequest, EnrichmentRequest, Request, SweepRequest
 from scetm_core.settings import SettingField, settings_of
 from scetm_core.transfer_settings import TransferConfig
@@ -102,6 +103,7 @@ def build_parser() -> argparse.ArgumentParser:
         command.add_argument("--preset", choices=sorted(PRESETS), help="settings to start from; options given here win")
         _add_settings(command, SECTIONS)
         command.set_defaults(run=run_sweep)
+    add_publish_commands(commands)
     return parser
 
 

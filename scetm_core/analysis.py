@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,8 +153,23 @@ def embed_and_score(
     measured = run.metrics().get("test_nll")
     scores["test_nll"] = None if measured is None or measured.isna().all() else float(measured.dropna().iloc[-1])
     scores |= {"seconds": seconds, "peak_memory_mb": peak_memory_mb()}
+    color_groups(result, [config.data.batch_key, config.data.label_key, keys.LEIDEN])
     run.write_result(result)
     run.write_evaluation(scores)
+
+
+def color_groups(result: ad.AnnData, columns: Sequence[str | None]) -> None:
+    """Keep the colours in which the app shows some columns, where scanpy and others look for them.
+
+    A column that brings colours keeps them.
+    """
+    from scetm_core.figures import category_colors
+
+    for column in columns:
+        if column is None or column not in result.obs or f"{column}_colors" in result.uns:
+            continue
+        names = [str(name) for name in result.obs[column].astype("category").cat.categories]
+        result.uns[f"{column}_colors"] = list(category_colors(names).values())
 
 
 def judge_run(

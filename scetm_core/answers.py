@@ -25,6 +25,7 @@ from scetm_core.requests import (
     EnrichmentRequest,
     EvaluationRequest,
     MapRequest,
+    PublishRequest,
     Request,
     TransferMapRequest,
     kind_of,
@@ -83,6 +84,8 @@ def answer(run: Run, name: str, request: Request, *, on_progress: Progress) -> P
         table, sentences = judging.evaluation(path, result, request, on_progress)
     elif isinstance(request, ComparisonRequest):
         table, sentences = judging.comparison(run, result, request, on_progress)
+    elif isinstance(request, PublishRequest):
+        table, sentences = _published(run, path, request, on_progress)
     else:
         table, sentences = judging.sweep_of_run(run, request, on_progress)
     seconds = time.monotonic() - started
@@ -178,6 +181,13 @@ def _joint_map_of_transfer(
     cells = [*origin.obs_names, *result.obs_names]
     table = pd.DataFrame({"side": np.where(is_source, "source", "target"), "cell": cells})
     return table.assign(x=places[:, 0], y=places[:, 1]), []
+
+
+def _published(run: Run, path: Path, request: PublishRequest, on_progress: Progress) -> tuple[pd.DataFrame, list[str]]:
+    """What is in the file that is written beside the table: `file`, `bytes`, `about`."""
+    from scetm_core.archive import ENDINGS, publish
+
+    return publish(run, path.with_suffix(ENDINGS[request.what]), what=request.what, on_progress=on_progress)
 
 
 def _make_folder(folder: Path) -> None:

@@ -64,6 +64,7 @@ TRANSFER_FOLDER = "transfer"
 SOURCE_DELTA_FILE = "transfer/source_delta.npy"  # of the source's cells, where the encoder was trained on
 JOINT_MAP_TABLE = "joint_map"  # in transfer: source and target laid out together
 TRANSFER_FILE = "transfer/report.json"  # how the genes fit, and what was done
+PUBLISHED_FOLDER = "published"  # files to take away, made on demand
 TASKS_FOLDER = "tasks"
 REQUEST_FILE = "request.json"
 COLUMNS_FOLDER = "columns"  # of the user's: labels given to selected cells

@@ -129,9 +129,22 @@ class SweepRequest(Config):
         return sorted({int(text) for text in self.n_topics_tried})
 
 
+@dataclass(frozen=True, kw_only=True)
+class PublishRequest(Config):
+    """All of a run to take away: a file beside the table that says what is in it."""
+
+    what: str = setting(
+        "everything",
+        "What",
+        "'everything': figures, tables, settings, report, recipe and result as a zip. 'report': one HTML document. "
+        "'viewers': the result for scanpy and cellxgene.",
+        choices=("everything", "report", "viewers"),
+    )
+
+
 Request = (
     EnrichmentRequest | DifferentialRequest | MapRequest | TransferMapRequest | EvaluationRequest | ComparisonRequest
-    | SweepRequest
+    | SweepRequest | PublishRequest
 )  # fmt: skip
 
 KINDS: dict[str, type[Request]] = {
@@ -142,6 +155,7 @@ KINDS: dict[str, type[Request]] = {
     keys.EVALUATION_FOLDER: EvaluationRequest,
     keys.COMPARISON_FOLDER: ComparisonRequest,
     keys.SWEEP_FOLDER: SweepRequest,
+    keys.PUBLISHED_FOLDER: PublishRequest,
 }
 """Kind of a request, which is also the folder of its tables -> its class."""
 

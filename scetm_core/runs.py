@@ -133,6 +133,11 @@ class Run(JobFolder):
         return dict(self._record()["input"])
 
     @property
+    def versions(self) -> dict[str, str]:
+        """Versions of the libraries when the run was made."""
+        return {str(name): str(version) for name, version in dict(self._record().get("versions", {})).items()}
+
+    @property
     def created_at(self) -> float:
         """Seconds since 1970."""
         return typing.cast("float", self._record()["created_at"])

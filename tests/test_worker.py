@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import anndata as ad
+import numpy as np
+import pandas as pd
 import pytest
 
 from scetm_core import jobs, keys
@@ -60,6 +62,33 @@ def test_a_whole_run_leaves_every_file_it_promises(make_run: MakeRun) -> None:
     assert 0 <= scores["kbet"] <= 1
     assert scores["test_nll"] == pytest.approx(run.metrics()["test_nll"].dropna().iloc[-1])
     assert run.metrics()["step"].tolist() == [5, 10, 15, 20, 25, 30]
+    for column in ("batch", "cell_type", "leiden"):
+        assert len(result.uns[f"{column}_colors"]) == len(result.obs[column].cat.categories)
+
+
+@pytest.mark.parametrize("n_groups", [3, 8, 20, 60])
+def test_the_result_holds_the_colours_that_the_app_shows(n_groups: int) -> None:
+    from scetm_core.analysis import color_groups
+    from scetm_core.figures import category_colors, umap_frame
+
+    groups = pd.Categorical([f"group {number % n_groups}" for number in range(240)])
+    result = ad.AnnData(obs=pd.DataFrame({"batch": groups}, index=[f"c{number}" for number in range(240)]))
+    result.obsm["X_umap"] = np.zeros((240, 2), dtype=np.float32)
+    color_groups(result, ["batch", None, "no such column"])
+    stored = dict(zip(groups.categories, result.uns["batch_colors"], strict=True))
+    assert stored == category_colors(list(groups.categories))
+    shown = umap_frame(result, color="batch").attrs["colors"]
+    assert {name: color for name, color in shown.items() if name in stored}.items() <= stored.items()
+    assert list(result.uns) == ["batch_colors"]
+
+
+def test_colours_of_the_input_stay() -> None:
+    from scetm_core.analysis import color_groups
+
+    obs = pd.DataFrame({"batch": pd.Categorical(["a", "b"])}, index=["c0", "c1"])
+    result = ad.AnnData(obs=obs, uns={"batch_colors": ["#123456", "#654321"]})
+    color_groups(result, ["batch"])
+    assert list(result.uns["batch_colors"]) == ["#123456", "#654321"]
 
 
 @pytest.mark.slow

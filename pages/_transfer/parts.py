@@ -16,6 +16,7 @@ from pages._shared.parts import card, figure_card, link_button, notice, score_ca
 from pages._shared.task_view import task_view
 from scetm_core import jobs, keys
 from scetm_core.runs import Run
+from scetm_core.score_words import TRANSFER_WORDS
 
 TASK = "transfer"
 KIND = keys.TRANSFER_FOLDER
@@ -56,16 +57,6 @@ HOW_FLAGGED = (
     "its training: about as many as the dotted line says, if the target is no different. A group far above the others "
     "is new to the source; where all stand high, the data sets differ as a whole."
 )
-MEANINGS = {
-    "label_accuracy": (
-        "Labels right", "Share of cells that were given their known label, of those whose label the source has."
-    ),
-    "label_balanced_accuracy": (
-        "Right, by label", "The same for each label, averaged: rare labels count as much as frequent ones."
-    ),
-    "share_unlike_source": ("Unlike the source", "Share of cells that are flagged; see the figure by group."),
-    "counts_covered": ("Counts covered", "Share of the target's counts in genes that the model knows."),
-}  # fmt: skip
 OF_THE_PAPER = ("best_ari", "ari", "kbet", "asw")
 
 
@@ -79,7 +70,7 @@ def scores_card(run: Run, source: Run | None) -> Component:
     ]
     cells += [
         score_card(label, f"{found[name]:.0%}", meaning)
-        for name, (label, meaning) in MEANINGS.items()
+        for name, (label, meaning) in TRANSFER_WORDS.items()
         if found.get(name) is not None
     ]
     genes = report.get("genes", {})

@@ -76,7 +76,7 @@ from scetm_core.figures.transfer import (
     side_frames,
     topic_use_frame,
 )
-from scetm_core.figures.umap import default_point_size, plot_umap, umap_frame
+from scetm_core.figures.umap import column_colors, default_point_size, plot_umap, umap_frame
 
 __all__ = [
     "CORRECTIONS",
@@ -87,6 +87,7 @@ __all__ = [
     "agreement_frame",
     "category_colors",
     "cell_topic_frame",
+    "column_colors",
     "composition_frame",
     "confusion_frame",
     "default_point_size",

@@ -108,6 +108,14 @@ def _colors_of(names: list[str], kept: list[int], *, uns_colors: object) -> dict
     return category_colors([names[i] for i in kept])
 
 
+def column_colors(result: ad.AnnData, column: str) -> list[str]:
+    """The colours in which maps show a column of obs, in the order of its categories: for `uns["<column>_colors"]`."""
+    values = result.obs[column].astype("category")
+    names = [str(name) for name in values.cat.categories]
+    shown = _with_column(pd.DataFrame(index=result.obs_names), result, column).attrs["colors"]
+    return [shown.get(name, OTHER_COLOR) for name in names]
+
+
 def _free_name(name: str, taken: list[str]) -> str:
     """The name, changed if a category is called so already."""
     return name if name not in taken else f"{name} (not given)"

@@ -133,7 +133,7 @@ def test_no_graph_offers_to_send_itself_to_a_cloud(
     if name == "data":
         graphs += graphs_in(module.show_report("lab/planted.h5ad"))
     assert all(graph.config["showSendToCloud"] is False and not graph.config["displaylogo"] for graph in graphs)
-    assert graphs or name in ("home", "pathways", "transfer")  # the run has no pathways, and is no transfer
+    assert graphs or name in ("home", "pathways", "transfer", "report")  # no pathways there, no transfer, files only
 
 
 @pytest.mark.parametrize("name", PAGES)
