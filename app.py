@@ -14,7 +14,7 @@ import diskcache
 import multiprocess
 from dash import Dash, DiskcacheManager
 
-from pages._shared import studio, uploads
+from pages._shared import figure_store, studio, uploads
 from pages._shared.errors import show_error
 from scetm_core import __version__, keys
 from scetm_core.errors import ScetmError
@@ -46,6 +46,7 @@ def create_app(settings: studio.Studio) -> Dash:
     app.server.secret_key = secrets.token_bytes(32)
     app.server.add_url_rule("/health", view_func=lambda: {"status": "ok", "version": __version__})
     uploads.add_route(app.server)
+    figure_store.add_routes(app.server)
     return app
 
 

@@ -52,6 +52,8 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
     "differential_units": BASE,
     "figures": BASE | {"figures"},
     "files": BASE,
+    "board": BASE | {"files", "settings"},
+    "printing_table": BASE,
     "memory": set(),
     "choice": set(),
     "sweep": BASE

@@ -10,6 +10,7 @@ from dash import ALL, Input, Output, State, callback, clientside_callback, ctx, 
 from dash.development.base_component import Component
 
 from pages._shared import ids, studio
+from pages._shared.export_dialog import dialogs
 
 GROUPS = ("Prepare", "Explore", "Explain", "Judge")  # in the order of the work
 
@@ -36,6 +37,7 @@ def shell() -> Component:
             dcc.Location(id=ids.URL, refresh="callback-nav"),
             html.A("Skip to the page", href="#main", className="skip-link"),
             dmc.NotificationContainer(id="notifications", position="bottom-right"),
+            *dialogs(),
             dmc.AppShell(
                 [
                     dmc.AppShellHeader(_header()),
