@@ -62,8 +62,6 @@
       if (axis.autorange === false) layout[name].range = [...axis.range];
       else delete layout[name].range;
     }
-    layout.width = graph.offsetWidth;
-    layout.height = graph.offsetHeight;
     return { data, layout };
   }
 
@@ -150,7 +148,7 @@
   };
 
   /** Draw what the export dialog is set to; answers the class of its form. */
-  function previewFigure(query, figure, format, opened) {
+  function previewFigure(query, figure, format) {
     setProps("export-note", { children: NOTES[format] || "" });
     if (figure?.id && query) {
       const names = new URLSearchParams({ run: figure.run || "", graph: figure.graph });

@@ -105,12 +105,11 @@ for _kind in ("export-open", "export-table-open"):
     )
 
 clientside_callback(
-    "function (query, figure, format, opened) { return window.scetmExport.previewFigure(query, figure, format, opened); }",
+    "function (query, figure, format) { return window.scetmExport.previewFigure(query, figure, format); }",
     Output(FORM, "className"),
     Input(query_store(TASK), "data"),
     Input(FIGURE, "data"),
     Input(FORMAT, "value"),
-    State(DIALOG, "opened"),
     prevent_initial_call=True,
 )
 clientside_callback(

@@ -40,6 +40,7 @@ TYPES = {
     "csv": "text/csv; charset=utf-8",
 }  # fmt: skip
 MM_PER_INCH = 25.4
+BITMAP_WORDS = "So many points are drawn as a bitmap (600 dpi) between axes and words of vectors."
 
 log = logging.getLogger("scetm.app")
 _drawing = threading.Lock()  # one picture at a time: drawing takes a whole core, and fonts are shared
@@ -228,10 +229,13 @@ def send_figure(name: str, file_format: str) -> flask.Response:
         return _answer(as_page(figure, stem).encode(), file_format, stem)
     if file_format == "csv":
         return _answer(figure_table(figure).to_csv(index=False).encode(), file_format, stem)
-    from scetm_core.printing import render
+    from scetm_core.printing import rasterised, render
 
     settings = _for_preview(settings_from(flask.request.args))
-    return _answer(_drawn(lambda: render(figure, settings, file_format=file_format)), file_format, stem)
+    answer = _answer(_drawn(lambda: render(figure, settings, file_format=file_format)), file_format, stem)
+    if "preview" in flask.request.args and rasterised(figure):
+        answer.headers["X-Bitmap"] = BITMAP_WORDS
+    return answer
 
 
 def send_board(name: str, file_format: str) -> flask.Response:
