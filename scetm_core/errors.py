@@ -8,6 +8,7 @@ or a terminal can show it as it is::
     ├── ConfigError      a setting is out of range, unknown or contradictory
     ├── TrainingError    training could not go on (non-finite loss, no memory)
     ├── TransferError    a trained model cannot be given these cells
+    ├── FigureError      a figure cannot be drawn for paper
     └── RunError         a run folder is missing, busy, damaged or cannot be written
 
 Anything else that escapes is a defect of this package.
@@ -44,6 +45,10 @@ class TrainingError(ScetmError):
 
 class TransferError(ScetmError):
     """A trained model cannot be given cells of another data set: no genes in common, or nothing to learn there."""
+
+
+class FigureError(ScetmError):
+    """A figure cannot be read, or holds what cannot be drawn for paper."""
 
 
 class RunError(ScetmError):

@@ -51,6 +51,7 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
     "differential_null": {"enrichment_null"},
     "differential_units": BASE,
     "figures": BASE | {"figures"},
+    "printing": BASE | {"printing", "settings"},
     "files": BASE,
     "board": BASE | {"files", "settings"},
     "printing_table": BASE,
