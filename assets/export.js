@@ -193,7 +193,7 @@
   function agreeOnWidth(preset, width) {
     const { triggered } = window.dash_clientside.callback_context;
     const keep = window.dash_clientside.no_update;
-    const leads = triggered[0]?.prop_id.includes("preset");
+    const leads = triggered.length === 1 && triggered[0].prop_id.includes("preset"); // at first, the width that is remembered
     if (leads) return [keep, preset === "own" || Number(preset) === width ? keep : Number(preset)];
     const known = ["85", "114", "174"].includes(String(width)) ? String(width) : "own";
     return [known === preset ? keep : known, keep];

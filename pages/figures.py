@@ -130,7 +130,7 @@ def _panel_row(place: int, panel: board.BoardPanel, count: int) -> Component:
             html.Span(letter, className="panel-letter"),
             dmc.TextInput(
                 id=field_id("title"), label=f"Title ({panel.graph})", value=panel.title, placeholder="None", size="xs",
-                debounce=350, maxLength=board.MAX_TITLE, **{"aria-label": f"Title of panel {letter}"},
+                debounce=350, inputProps={"maxLength": board.MAX_TITLE}, **{"aria-label": f"Title of panel {letter}"},
             ),
             span("column_span", "Columns", board.MAX_COLUMNS),
             span("row_span", "Rows", 4),

@@ -82,7 +82,7 @@ class Board(Config):
         placed = []
         start = (0, 0)
         for panel in self.panels:
-            width = min(panel.column_span, self.columns)
+            width = self.width_of(panel)
             row, column = start
             while True:
                 cells = {(row + i, column + j) for i in range(panel.row_span) for j in range(width)}
@@ -91,8 +91,12 @@ class Board(Config):
                 row, column = (row, column + 1) if column + 1 < self.columns else (row + 1, 0)
             taken |= cells
             start = (row, column)
-            placed.append(dataclasses.replace(panel, row=row, column=column, column_span=width))
+            placed.append(dataclasses.replace(panel, row=row, column=column))
         return dataclasses.replace(self, panels=tuple(placed))
+
+    def width_of(self, panel: BoardPanel) -> int:
+        """Columns that a panel takes: no more than there are."""
+        return min(panel.column_span, self.columns)
 
     def move(self, key: str, *, by: int) -> Board:
         """The panel moved by so many places in the order; at an end it stays."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scetm_core.errors import DataError
+from scetm_core.errors import FigureError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +36,7 @@ def figure_table(figure: go.Figure | Mapping[str, Any]) -> pd.DataFrame:
 
     Raises
     ------
-    DataError
+    FigureError
         If it is no figure, or an array in it cannot be read.
     """
     import pandas as pd
@@ -44,11 +44,13 @@ def figure_table(figure: go.Figure | Mapping[str, Any]) -> pd.DataFrame:
     content = figure if isinstance(figure, Mapping) else figure.to_plotly_json()
     traces, layout = content.get("data"), content.get("layout") or {}
     if not isinstance(traces, (list, tuple)) or not isinstance(layout, Mapping):
-        raise DataError("This is no figure: it needs 'data', a list of traces, and 'layout'.")
+        raise FigureError("This is no figure: it needs 'data', a list of traces, and 'layout'.")
     shown = [trace for trace in traces if isinstance(trace, Mapping) and trace.get("visible", True) is True]
     if len(shown) == 1 and shown[0].get("type") == "heatmap":
         return _matrix(shown[0], layout)
     titles = {letter: _common_title(shown, layout, letter) for letter in "xy"}
+    if titles["x"] == titles["y"] or {SERIES, VALUE, "text"} & set(titles.values()):
+        titles = {letter: f"{letter}: {title}" for letter, title in titles.items()}
     frames = [frame for place, trace in enumerate(shown) if len(frame := _rows(trace, titles, place))]
     if not frames:
         return pd.DataFrame()
@@ -73,7 +75,8 @@ def _rows(trace: Mapping[str, Any], titles: Mapping[str, str], place: int) -> pd
             VALUE: matrix.ravel(),
         }
     else:
-        marker = trace.get("marker") if isinstance(trace.get("marker"), Mapping) else {}
+        given = trace.get("marker")
+        marker = given if isinstance(given, Mapping) else {}
         columns |= {_color_title(marker): _numbers(marker.get("color")), "text": values_of(trace.get("text"))}
     size = max((len(values) for values in columns.values() if values is not None), default=0)
     kept = {label: values for label, values in columns.items() if values is not None and len(values) == size}
@@ -100,7 +103,7 @@ def _matrix_values(trace: Mapping[str, Any]) -> np.ndarray:
     try:
         matrix = np.array([] if values is None else values.tolist(), dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise DataError(f"The values of a heatmap are no table of numbers ({error}).") from error
+        raise FigureError(f"The values of a heatmap are no table of numbers ({error}).") from error
     return matrix if matrix.ndim == 2 else np.empty((0, 0))
 
 
@@ -109,19 +112,19 @@ def values_of(value: Any) -> np.ndarray | None:
 
     Raises
     ------
-    DataError
+    FigureError
         If it claims to be an array and is none.
     """
     if isinstance(value, Mapping) and "bdata" in value:
         dtype = value.get("dtype")
         if dtype not in _DTYPES:
-            raise DataError(f"An array of this figure is of type {str(dtype)[:20]!r}, which is unknown.")
+            raise FigureError(f"An array of this figure is of type {str(dtype)[:20]!r}, which is unknown.")
         try:
             flat = np.frombuffer(base64.b64decode(str(value["bdata"]), validate=True), dtype=np.dtype(f"<{dtype[:2]}"))
             shape = [int(part) for part in str(value.get("shape", flat.size)).split(",")]
             return flat.reshape(shape)
         except (binascii.Error, ValueError) as error:
-            raise DataError(f"An array of this figure cannot be read ({error}). Draw the figure anew.") from error
+            raise FigureError(f"An array of this figure cannot be read ({error}). Draw the figure anew.") from error
     if isinstance(value, np.ndarray):
         return value
     if isinstance(value, Sequence) and not isinstance(value, str):
@@ -134,7 +137,7 @@ def values_of(value: Any) -> np.ndarray | None:
 
 def plain(text: Any) -> str:
     """A text of a figure without its markup."""
-    return html.unescape(_MARKUP.sub(" ", str(text))).strip() if text is not None else ""
+    return " ".join(html.unescape(_MARKUP.sub(" ", str(text))).split()) if text is not None else ""
 
 
 def _numbers(value: Any) -> np.ndarray | None:

@@ -16,6 +16,7 @@ from pages._shared import figure_store, ids, studio
 from pages._shared.errors import inform
 from pages._shared.print_form import follow_fields, preview, print_fields, query_store
 from scetm_core import board
+from scetm_core.printing_table import figure_table
 
 TASK = "export"
 DIALOG, TABLE_DIALOG = "export-dialog", "export-table-dialog"
@@ -72,14 +73,14 @@ def _table_dialog() -> Component:
         columnDefs=[],
         rowData=[],
         columnSize=None,
-        defaultColDef={"sortable": True, "resizable": True, "minWidth": 90},
+        defaultColDef={"sortable": True, "resizable": True, "minWidth": 100, "flex": 1},
         dashGridOptions={"ensureDomOrder": True, "tooltipShowDelay": 300},
         className="table",
         style={"height": "min(520px, 60vh)"},
     )
     head = dmc.Group(
         [
-            dmc.Text(id=TABLE_WORDS, size="sm", c="dimmed", className="numbers", role="status"),
+            html.Div(id=TABLE_WORDS, className="table-words numbers", role="status"),
             dmc.Button("CSV", id=TABLE_CSV, variant="light", color="gray", size="compact-sm"),
         ],
         justify="space-between",
@@ -139,7 +140,7 @@ def show_table(figure: dict[str, Any] | None) -> Any:
     """The first rows of the figure's numbers."""
     if not figure or not figure.get("id"):
         return [], [], "Reading the figure"
-    table = figure_store.figure_table(figure_store.figure_of(figure["id"]))
+    table = figure_table(figure_store.figure_of(figure["id"]))
     shown = table.head(N_ROWS)
     columns = [
         {"field": str(place), "headerName": str(name), "headerTooltip": str(name)}

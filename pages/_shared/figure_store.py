@@ -245,8 +245,8 @@ def send_board(name: str, file_format: str) -> flask.Response:
         run = studio.open_run(name)
     except RunError as error:
         raise RequestRefusedError(str(error), status=404) from error
-    panels = board.read_board(run.path).place().panels
-    if not panels:
+    shown = board.read_board(run.path).place()
+    if not shown.panels:
         raise RequestRefusedError("There is no panel on this board yet.", status=404)
     from scetm_core.printing import Panel, render_panels
 
@@ -258,9 +258,9 @@ def send_board(name: str, file_format: str) -> flask.Response:
             row=panel.row,
             column=panel.column,
             row_span=panel.row_span,
-            column_span=panel.column_span,
+            column_span=shown.width_of(panel),
         )
-        for panel in panels
+        for panel in shown.panels
     ]
     letters = flask.request.args.get("letters", "1") == "1"
     content = _drawn(lambda: render_panels(drawn, settings, file_format=file_format, letters=letters))

@@ -13,9 +13,9 @@ import dash_mantine_components as dmc
 from dash import ALL, Input, Output, State, callback, clientside_callback, dcc, html
 from dash.development.base_component import Component
 
-from pages._shared.requests import read_request, request_field
+from pages._shared.requests import INPUT_ORDER, read_request, request_field
 
-LEGEND_WORDS = {"right": "Right of it", "below": "Below it", "on": "On the figure", "off": "None"}
+LEGEND_WORDS = {"right": "Right", "below": "Below", "on": "On the figure", "off": "None"}
 OWN = "own"
 DEBOUNCE = 350  # milliseconds
 
@@ -66,14 +66,22 @@ def print_fields(task: str, *, with_title: bool, values: Mapping[str, Any] | Non
         shown.suffix = f" {unit}"
     for shown in (height, point):
         shown.description = "0: automatic"
-    dpi.description = "of PNG"
+    dpi.description = "Of a PNG"
+    for shown in (height, point, dpi):
+        shown.inputWrapperOrder = INPUT_ORDER
     legend = field("legend", data=[{"value": value, "label": words} for value, words in LEGEND_WORDS.items()])
     font = field("font_family", data=[PrintSettings().font_family])
     legend.searchable = False
     see_through: Any = request_field(task, PrintSettings, "transparent", with_help=True)
     see_through.persistence, see_through.persistence_type = True, "local"
     title = dmc.TextInput(
-        id=_title(task), label="Title", value="", placeholder="None", size="sm", debounce=DEBOUNCE, maxLength=120
+        id=_title(task),
+        label="Title",
+        value="",
+        placeholder="None",
+        size="sm",
+        debounce=DEBOUNCE,
+        inputProps={"maxLength": 120},
     )
     return html.Div(
         [
@@ -151,5 +159,4 @@ def follow_fields(task: str, *, opened: tuple[str, str]) -> None:
         Output(_field(task, "width_mm"), "value"),
         Input(_preset(task), "value"),
         Input(_field(task, "width_mm"), "value"),
-        prevent_initial_call=True,
     )
