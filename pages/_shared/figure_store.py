@@ -63,6 +63,7 @@ def add_routes(server: flask.Flask) -> None:
     server.add_url_rule("/export/figure", "export-receive", _in_words(receive), methods=["POST"])
     server.add_url_rule("/export/figure/<name>.<file_format>", "export-figure", _in_words(send_figure))
     server.add_url_rule("/export/board/<name>.<file_format>", "export-board", _in_words(send_board))
+    server.add_url_rule("/export/<path:_>", "export-nothing", _in_words(refuse_address))
 
 
 def _in_words(view: Callable[..., flask.Response]) -> Callable[..., flask.Response | tuple[flask.Response, int]]:
@@ -78,6 +79,11 @@ def _in_words(view: Callable[..., flask.Response]) -> Callable[..., flask.Respon
             return flask.jsonify(error=f"The figure could not be stored: {error.strerror or error}."), 507
 
     return answer
+
+
+def refuse_address(**_: str) -> flask.Response:
+    """Any other address below ``/export``: paths with more parts than a name has."""
+    raise RequestRefusedError("There is nothing at this address.", status=404)
 
 
 # ---- keeping ------------------------------------------------------------------------------------------------------

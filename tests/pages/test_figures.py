@@ -118,12 +118,13 @@ def test_the_board_is_drawn(file_format: str, start: bytes, app: Dash, run: Run)
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("no-such-run", "no run called"), ("..%2fx", ""), ("a%00b", "not the name of a run")]
+    ("name", "words"),
+    [("no-such-run", "no run called"), ("..%2fx", "nothing at this address"), ("a%00b", "not the name of a run")],
 )
 def test_an_unknown_run_is_said_in_words(name: str, words: str, app: Dash, run: Run) -> None:
     answer = app.server.test_client().get(f"/export/board/{name}.png")
     assert answer.status_code == 404
-    assert words in (answer.get_json()["error"] if answer.is_json else "")
+    assert words in answer.get_json()["error"]
 
 
 def test_an_empty_board_is_said_in_words(app: Dash, run: Run) -> None:
