@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import dash
@@ -16,7 +18,6 @@ from pages._shared.opened import Opened, open_result
 from pages._shared.parts import card, empty_state, link_button, page
 from pages._shared.print_form import follow_fields, preview, print_fields, query_store
 from scetm_core import board
-from scetm_core.errors import ConfigError
 
 dash.register_page(__name__, path="/figures", name="Figures", title="Figures · scETM Studio", order=140, group="Judge")
 
@@ -28,6 +29,8 @@ LIST, CONTENT, EMPTY = "board-list", "board-content", "board-empty"
 COLUMNS, LETTERS, UNDO, UNDO_WORDS = "board-columns", "board-letters", "board-undo", "board-undo-words"
 FORMATS = ("svg", "pdf", "png")
 MOVES = {"up": -1, "down": 1}
+ANY_FIELD: Any = {"type": "board-field", "name": ALL, "panel": ALL}
+_writing = threading.Lock()  # a board is read, changed and written in one go
 
 
 def layout(run: str | None = None, **_: str) -> Component:
@@ -130,7 +133,7 @@ def _panel_row(place: int, panel: board.BoardPanel, count: int) -> Component:
             html.Span(letter, className="panel-letter"),
             dmc.TextInput(
                 id=field_id("title"), label=f"Title ({panel.graph})", value=panel.title, placeholder="None", size="xs",
-                debounce=350, inputProps={"maxLength": board.MAX_TITLE}, **{"aria-label": f"Title of panel {letter}"},
+                debounce=True, inputProps={"maxLength": board.MAX_TITLE}, **{"aria-label": f"Title of panel {letter}"},
             ),
             span("column_span", "Columns", board.MAX_COLUMNS),
             span("row_span", "Rows", 4),
@@ -169,21 +172,35 @@ def list_panels(_: Any, run_id: str) -> tuple[list[Component], bool, bool]:
     Output(UNDO_WORDS, "hidden"),
     Input({"type": "board-action", "action": ALL, "panel": ALL}, "n_clicks"),
     State(ids.ACTIVE_RUN, "data"),
+    State(ANY_FIELD, "value"),
+    State(ANY_FIELD, "id"),
     prevent_initial_call=True,
 )
-def act(_: list[int | None], run_id: str) -> Any:
-    """Move a panel, or take it off the board."""
+def act(_: list[int | None], run_id: str, values: Sequence[Any] = (), fields: Sequence[dict[str, str]] = ()) -> Any:
+    """Move a panel, or take it off the board; what has just been typed into the fields goes along."""
     button = ctx.triggered_id
     if not button or not ctx.triggered[0]["value"]:
         return no_update, no_update, no_update, no_update
     folder = studio.open_run(run_id).path
-    before = board.read_board(folder)
-    if button["action"] == "remove":
-        after = board.remove_panel(folder, button["panel"])
-        return _state(after), _state(after), json.dumps(before.to_dict()), False
-    after = before.move(button["panel"], by=MOVES[button["action"]])
-    board.write_board(folder, after)
+    with _writing:
+        before = board.read_board(folder)
+        for field, value in zip(fields, values, strict=True):
+            before = _changed(before, field, value)
+        if button["action"] == "remove":
+            board.write_board(folder, before)
+            after = board.remove_panel(folder, button["panel"])
+            return _state(after), _state(after), json.dumps(before.to_dict()), False
+        after = before.move(button["panel"], by=MOVES[button["action"]])
+        board.write_board(folder, after)
     return _state(after), _state(after), None, True
+
+
+def _changed(shown: board.Board, field: dict[str, str], value: Any) -> board.Board:
+    """The board with what a field says; one that is empty for the moment, or of a panel that is gone, says nothing."""
+    is_empty = value is None or (value == "" and field["name"] != "title")
+    if is_empty or all(panel.key != field["panel"] for panel in shown.panels):
+        return shown
+    return shown.change(field["panel"], field["name"], value)
 
 
 @callback(
@@ -208,7 +225,7 @@ def undo(n_clicks: int | None, removed: str | None, run_id: str) -> Any:
 @callback(
     Output(STATE, "data", allow_duplicate=True),
     Input(COLUMNS, "value"),
-    Input({"type": "board-field", "name": ALL, "panel": ALL}, "value"),
+    Input(ANY_FIELD, "value"),
     State(ids.ACTIVE_RUN, "data"),
     prevent_initial_call=True,
 )
@@ -216,21 +233,15 @@ def change(columns: Any, _: list[Any], run_id: str) -> Any:
     """Write a changed title, span or number of columns; a field that is empty for the moment changes nothing."""
     changed, entry = ctx.triggered_id, ctx.triggered[0]["value"]
     folder = studio.open_run(run_id).path
-    before = board.read_board(folder)
-    if changed == COLUMNS:
-        after = before.with_columns(columns) if isinstance(columns, int) else before
-    elif isinstance(changed, dict) and entry is not None and (entry != "" or changed["name"] == "title"):
-        if all(panel.key != changed["panel"] for panel in before.panels):
+    with _writing:
+        before = board.read_board(folder)
+        if changed == COLUMNS:
+            after = before.with_columns(columns) if isinstance(columns, int) else before
+        else:
+            after = _changed(before, changed, entry) if isinstance(changed, dict) else before
+        if after == before:
             return no_update
-        try:
-            after = before.change(changed["panel"], changed["name"], entry)
-        except ConfigError as error:
-            raise ConfigError(f"That panel cannot be changed: {error}", field=error.field) from error
-    else:
-        return no_update
-    if after == before:
-        return no_update
-    board.write_board(folder, after)
+        board.write_board(folder, after)
     return _state(after)
 
 

@@ -48,9 +48,9 @@ def test_what_is_set_in_the_dialog_is_seen_and_saved(page: playwright.Page) -> N
     before = picture.get_attribute("src")
     dialog.get_by_label("Width").fill("114")
     expect(words).to_contain_text("114 ×")
-    expect(dialog.get_by_role("combobox", name="Journal")).to_have_value(re.compile("One and a half"))
+    expect(dialog.get_by_label("Journal").first).to_have_value(re.compile("One and a half"))
     assert picture.get_attribute("src") != before
-    dialog.get_by_role("combobox", name="Legend").click()
+    dialog.get_by_label("Legend").first.click()
     page.get_by_role("option", name="None", exact=True).click()
     page.wait_for_function(f"document.querySelector('#export-preview').src !== {before!r}")
     page.wait_for_timeout(600)
