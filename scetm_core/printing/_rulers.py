@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -177,13 +178,10 @@ def _blocks(ticks: list[Tick], font: Font, letters: Type) -> list[Block]:
 
 def _fit(blocks: list[Block], ticks: list[Tick], axis: Axis, length: float, angle: float) -> bool:
     """Whether no label meets the next one."""
-    entries = sorted((axis.share(value) * length, block) for value, block in zip(
-        [value for value, _ in ticks], blocks, strict=True)) if False else [
-        (axis.share(value) * length, block) for (value, _), block in zip(ticks, blocks, strict=True)
-    ]  # fmt: skip
+    entries = [(axis.share(value) * length, block) for (value, _), block in zip(ticks, blocks, strict=True)]
     entries.sort(key=lambda entry: entry[0])
     is_x = axis.letter == "x"
-    for (place, block), (following, other) in zip(entries, entries[1:], strict=False):
+    for (place, block), (following, other) in itertools.pairwise(entries):
         if angle % 90 and is_x:
             need = block.font.size * 1.3
         else:
