@@ -72,12 +72,11 @@ def ruler_of(axis: Axis, plane: Box, letters: Type) -> Ruler:
             ends = (place, bottom, place, top) if is_x else (left, place, right, place)
             ruler.grid.append(Stroke(ends, grid_color, width))
     low, high = sorted(axis.range)
-    if (spec.get("zeroline") and axis.kind == "linear") or (spec.get("zeroline") and axis.kind == "-"):
-        if low < 0 < high:
-            place = start + axis.share(0.0) * length
-            ends = (place, bottom, place, top) if is_x else (left, place, right, place)
-            color = rgba(str(spec.get("zerolinecolor") or "#7b8794"))
-            ruler.grid.append(Stroke(ends, color, float(spec.get("zerolinewidth") or 1) * pixel))
+    if spec.get("zeroline") and axis.kind in ("linear", "-") and low < 0 < high:
+        place = start + axis.share(0.0) * length
+        ends = (place, bottom, place, top) if is_x else (left, place, right, place)
+        color = rgba(str(spec.get("zerolinecolor") or "#7b8794"))
+        ruler.grid.append(Stroke(ends, color, float(spec.get("zerolinewidth") or 1) * pixel))
     line_color, line_width = rgba(str(spec.get("linecolor") or "#444444")), float(spec.get("linewidth") or 1) * pixel
     if spec.get("showline"):
         edges = [edge]
