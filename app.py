@@ -15,7 +15,7 @@ import multiprocess
 from dash import Dash, DiskcacheManager
 
 from pages._report import routes
-from pages._shared import search, studio, uploads
+from pages._shared import figure_store, search, studio, uploads
 from pages._shared.errors import show_error
 from scetm_core import __version__, keys
 from scetm_core.errors import ScetmError
@@ -57,6 +57,7 @@ def create_app(settings: studio.Studio) -> Dash:
     uploads.add_route(app.server)
     search.add_route(app.server)
     routes.add_route(app.server)
+    figure_store.add_routes(app.server)
     return app
 
 

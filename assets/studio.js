@@ -1,49 +1,6 @@
-// What the browser does by itself: saving pictures, uploading files, cells of tables, zoom shared by two maps.
+// What the browser does by itself: uploading files, cells of tables, zoom shared by two maps.
 (function () {
   "use strict";
-
-  const INK = "#1f2933";
-  const LEGEND_WIDTH = 220; // pixels beside an exported figure whose legend is not part of it on screen
-
-  /** The figure as it is on screen, for paper: real vectors instead of WebGL points, on white, in dark ink. */
-  function forPaper(shown) {
-    const data = shown.data.map((trace) => (trace.type === "scattergl" ? { ...trace, type: "scatter" } : trace));
-    const layout = { ...shown.layout, paper_bgcolor: "#ffffff", plot_bgcolor: "#ffffff", autosize: false };
-    layout.font = { ...layout.font, color: INK };
-    const isNamed = shown.layout.showlegend === false && shown.data.some((trace) => trace.showlegend !== false && trace.name);
-    if (isNamed) {
-      layout.showlegend = true;
-      layout.legend = { ...layout.legend, orientation: "v", x: 1.02, xanchor: "left", y: 1, yanchor: "top" };
-    }
-    return { data, layout, width: shown.offsetWidth + (isNamed ? LEGEND_WIDTH : 0), height: shown.offsetHeight };
-  }
-
-  function save(url, name) {
-    const link = document.createElement("a");
-    link.href = url;
-    link.download = name;
-    document.body.appendChild(link);
-    link.click();
-    link.remove();
-  }
-
-  function fileName(graph, format) {
-    const run = new URLSearchParams(window.location.search).get("run");
-    return [run, graph].filter(Boolean).join("-") + "." + format;
-  }
-
-  /** Save a graph as svg or png (four pixels a point: 300 dpi at the size on screen). */
-  async function saveImage() {
-    const { triggered, triggered_id: item } = window.dash_clientside.callback_context;
-    if (!item || !triggered[0].value) return;
-    const { graph, format } = item;
-    const shown = document.getElementById(graph)?.querySelector(".js-plotly-plot");
-    if (!shown?.data) return;
-    const { data, layout, width, height } = forPaper(shown);
-    const scale = format === "png" ? 300 / 96 : 1;
-    const url = await window.Plotly.toImage({ data, layout, config: { staticPlot: true } }, { format, width, height, scale });
-    save(url, fileName(graph, format));
-  }
 
   /** Hide or show one group of a figure, or show it alone (and all again). */
   function chooseGroup(item, alone) {
@@ -158,7 +115,7 @@
     if (event.dataTransfer.files.length) upload(event.dataTransfer.files[0], box);
   });
 
-  Object.assign((window.scetm = window.scetm || {}), { saveImage, followZoom, keepInUrl });
+  Object.assign((window.scetm = window.scetm || {}), { followZoom, keepInUrl });
 
   // Cells of tables: links within the app, and states in colour.
   const cells = (window.dashAgGridComponentFunctions = window.dashAgGridComponentFunctions || {});

@@ -65,6 +65,8 @@ SOURCE_DELTA_FILE = "transfer/source_delta.npy"  # of the source's cells, where 
 JOINT_MAP_TABLE = "joint_map"  # in transfer: source and target laid out together
 TRANSFER_FILE = "transfer/report.json"  # how the genes fit, and what was done
 PUBLISHED_FOLDER = "published"  # files to take away, made on demand
+BOARD_FILE = "figure_board.json"  # which panels make the figure
+BOARD_FOLDER = "figure_board"  # their figures
 TASKS_FOLDER = "tasks"
 REQUEST_FILE = "request.json"
 COLUMNS_FOLDER = "columns"  # of the user's: labels given to selected cells
@@ -77,6 +79,7 @@ DEMO_FOLDER = "demo"
 GENE_SETS_FOLDER = "gene_sets"
 NAMES_FOLDER = "gene_names"  # tables of orthologs and aliases
 CACHE_FOLDER = "cache"
+FIGURES_FOLDER = "figures"  # in the cache: figures sent by browsers
 SLOTS_FOLDER = "slots"
 
 

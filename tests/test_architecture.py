@@ -54,6 +54,8 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
     "printing": BASE | {"printing", "settings"},
     "files": BASE,
     "own_colors": BASE | {"files"},
+    "board": BASE | {"files", "settings"},
+    "printing_table": BASE,
     "memory": set(),
     "choice": set(),
     "sweep": BASE

@@ -1,23 +1,27 @@
-"""How does a figure leave the app? As PNG and SVG, drawn by the browser, and as the CSV table behind it.
+"""How does a figure leave the app? Two buttons at each graph: Export opens a dialog, Table shows its numbers.
 
-Pictures are made in the browser (assets/export.js): what is zoomed, hidden or chosen on screen is what is saved,
-points become real vectors, and colours are those for paper whatever the colour scheme.
+The dialogs are in `export_dialog`, once for all graphs; what the browser shows is sent by assets/export.js.
 """
 
 from __future__ import annotations
 
 import dash_mantine_components as dmc
-from dash import ALL, Input, clientside_callback, dcc
+from dash import dcc, html
 from dash.development.base_component import Component
 
 
-def image_button(graph: str, image_format: str) -> dict[str, str]:
-    """Id of the menu item that saves a picture."""
-    return {"type": "export-image", "graph": graph, "format": image_format}
+def export_button(graph: str) -> dict[str, str]:
+    """Id of the button that opens the export dialog for a graph."""
+    return {"type": "export-open", "graph": graph}
+
+
+def table_button(graph: str) -> dict[str, str]:
+    """Id of the button that shows the numbers of a graph."""
+    return {"type": "export-table-open", "graph": graph}
 
 
 def csv_button(graph: str) -> dict[str, str]:
-    """Id of the menu item that saves the table; its page answers the click into `csv_download`."""
+    """Id of the unseen button that stands for "CSV" in the dialogs; its page answers the click into `csv_download`."""
     return {"type": "export-csv", "graph": graph}
 
 
@@ -27,26 +31,19 @@ def csv_download(graph: str) -> dict[str, str]:
 
 
 def export_menu(graph: str, *, table: bool = True) -> Component:
-    """The Export menu of a graph."""
-    items = [
-        dmc.MenuItem("SVG (vector)", id=image_button(graph, "svg")),
-        dmc.MenuItem("PNG (300 dpi)", id=image_button(graph, "png")),
+    """The buttons of a graph.
+
+    Parameters
+    ----------
+    table
+        Whether the page has a table of its own for the graph (`csv_button`); else the figure's numbers are saved.
+    """
+    look = {"variant": "subtle", "color": "gray", "size": "compact-sm"}
+    buttons = [
+        dmc.Button("Table", id=table_button(graph), **look, **{"aria-label": "Show as table"}),
+        dmc.Button("Export", id=export_button(graph), **look, **{"aria-haspopup": "dialog"}),
     ]
     if table:
-        items.append(dmc.MenuItem("Table (CSV)", id=csv_button(graph)))
-    return dmc.Menu(
-        [
-            dmc.MenuTarget(dmc.Button("Export", variant="subtle", color="gray", size="compact-sm")),
-            dmc.MenuDropdown([*items, dcc.Download(id=csv_download(graph))] if table else items),
-        ],
-        position="bottom-end",
-        shadow="md",
-        keepMounted=True,
-    )
-
-
-clientside_callback(
-    "function () { return window.scetm.saveImage(); }",
-    Input({"type": "export-image", "graph": ALL, "format": ALL}, "n_clicks"),
-    prevent_initial_call=True,
-)
+        unseen = html.Button("CSV", id=csv_button(graph), type="button")
+        buttons.append(html.Div([unseen, dcc.Download(id=csv_download(graph))], hidden=True))
+    return dmc.Group(buttons, gap=0, wrap="nowrap")

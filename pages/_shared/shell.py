@@ -10,6 +10,7 @@ from dash import ALL, Input, Output, State, callback, clientside_callback, ctx, 
 from dash.development.base_component import Component
 
 from pages._shared import ids, studio
+from pages._shared.export_dialog import dialogs
 from pages._shared.help import copy_link_button, help_button, help_dialogs
 from pages._shared.palette import palette_dialog
 from pages._shared.search import search_box
@@ -52,6 +53,7 @@ def shell() -> Component:
             dcc.Location(id=ids.URL, refresh="callback-nav"),
             html.A("Skip to the page", href="#main", className="skip-link"),
             dmc.NotificationContainer(id="notifications", position="bottom-right"),
+            *dialogs(),
             *help_dialogs(),
             palette_dialog(),
             tour(),

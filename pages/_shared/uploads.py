@@ -36,8 +36,7 @@ def add_route(server: flask.Flask) -> None:
 
 def receive() -> tuple[flask.Response, int]:
     """Store the request's body as a new upload."""
-    origin = flask.request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc != flask.request.host:
+    if comes_from_elsewhere():
         return flask.jsonify(error="Uploads are taken from this app's own pages only."), 403
     try:
         name, kind = flask.request.args.get("name", ""), flask.request.args.get("kind", "")
@@ -52,6 +51,12 @@ def receive() -> tuple[flask.Response, int]:
         return flask.jsonify(error=str(error)), 400
     except OSError as error:
         return flask.jsonify(error=f"The file could not be stored: {error.strerror or error}."), 507
+
+
+def comes_from_elsewhere() -> bool:
+    """Whether a page of another server sends the request."""
+    origin = flask.request.headers.get("Origin")
+    return origin is not None and urlsplit(origin).netloc != flask.request.host
 
 
 def _store_data(name: str) -> str:

@@ -93,7 +93,7 @@ def _draw_vectors(
     has_gaps = any(gaps)
     axes.add_collection(
         PolyCollection(
-            corners[shown], facecolors=flat[shown], edgecolors="none" if has_gaps else flat[shown],
+            list(corners[shown]), facecolors=flat[shown], edgecolors="none" if has_gaps else flat[shown],
             lw=0 if has_gaps else 0.2, zorder=1,
         ),
         autolim=False,
@@ -121,7 +121,7 @@ def _even_places(edges: np.ndarray) -> np.ndarray:
     middles = edges[0] + (np.arange(n_steps) + 0.5) / n_steps * (edges[-1] - edges[0])
     ordered = edges if edges[0] < edges[-1] else -edges
     found = np.searchsorted(ordered, middles if edges[0] < edges[-1] else -middles, side="right") - 1
-    return np.clip(found, 0, len(widths) - 1)
+    return np.asarray(np.clip(found, 0, len(widths) - 1))
 
 
 def cell_texts(trace: Node, x: Axis, y: Axis) -> list[tuple[float, float, str, bool]]:
@@ -140,7 +140,7 @@ def cell_texts(trace: Node, x: Axis, y: Axis) -> list[tuple[float, float, str, b
         red, green, blue, _ = scale(values[row, column])
         is_dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.55
         place = ((x_edges[column] + x_edges[column + 1]) / 2, (y_edges[row] + y_edges[row + 1]) / 2)
-        found.append((*place, _filled(str(template), trace, values[row, column], (row, column)), bool(is_dark)))
+        found.append((*place, _filled(str(template), trace, float(values[row, column]), (row, column)), bool(is_dark)))
     return found
 
 

@@ -36,7 +36,8 @@ def rgba(color: str) -> RGBA:
             return (float(red) / 255, float(green) / 255, float(blue) / 255, opacity)
         if text.lower() in ("transparent", "none", ""):
             return CLEAR
-        return tuple(mcolors.to_rgba(text.lower()))
+        red_part, green_part, blue_part, opacity = mcolors.to_rgba(text.lower())
+        return (red_part, green_part, blue_part, opacity)
     except ValueError as error:
         raise FigureError(f"'{text[:40]}' is no colour.") from error
 

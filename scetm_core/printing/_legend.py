@@ -232,7 +232,7 @@ class ColorBar:
         tick = 2.5 * self.letters.scale
         ink = rgba(str(self.node.get("tickcolor") or "#7b8794"))
         if self.is_lying:
-            bottom, right = top - self.thick, left + self.length
+            bottom = top - self.thick
             ends = left + shades * self.length
             boxes = np.column_stack([ends[:-1], np.full(128, bottom), ends[1:], np.full(128, top)])
             page.rectangles(boxes, colors)

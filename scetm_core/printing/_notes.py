@@ -133,10 +133,10 @@ def _free_place(note: Note, boxes: list[Box], size: float) -> Box | None:
     start = _inside(note.box, plane)
     step = 0.55 * note.block.height
     reach = 4 if note.node.get("xshift") or note.node.get("yshift") else 15
+    turns = [math.pi * share for share in (0.5, -0.5, 0, 1, 0.25, 0.75, -0.25, -0.75)]
     tries = [(0.0, 0.0)]
     for ring in range(1, reach):
-        tries += [(ring * step * math.cos(turn) * 1.8, ring * step * math.sin(turn)) for turn in
-                  (math.pi / 2, -math.pi / 2, 0, math.pi, math.pi / 4, 3 * math.pi / 4, -math.pi / 4, -3 * math.pi / 4)]  # fmt: skip
+        tries += [(ring * step * math.cos(turn) * 1.8, ring * step * math.sin(turn)) for turn in turns]
     for dx, dy in tries:
         box = (start[0] + dx, start[1] + dy, start[2] + dx, start[3] + dy)
         if box[0] < plane[0] - 1 or box[2] > plane[2] + 1 or box[1] < plane[1] - 1 or box[3] > plane[3] + 1:

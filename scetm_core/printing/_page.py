@@ -6,6 +6,7 @@ import io
 import re
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -28,7 +29,7 @@ MM = 72 / 25.4
 INK = "#1f2933"
 DASHES = {"dot": (1.0, 1.6), "dash": (4.0, 2.4), "longdash": (7.0, 3.0), "dashdot": (4.0, 1.8, 1.0, 1.8)}
 _LOCK = threading.RLock()
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "text.hinting": "none",
     "pdf.fonttype": 42,
@@ -124,7 +125,9 @@ class Page:
         corners = np.stack([np.stack([left, bottom], -1), np.stack([right, bottom], -1), np.stack([right, top], -1),
                             np.stack([left, top], -1)], axis=1)  # fmt: skip
         self.figure.add_artist(
-            PolyCollection(corners, facecolors=colors, edgecolors=colors, lw=0.15, transform=self.points, zorder=zorder)
+            PolyCollection(
+                list(corners), facecolors=colors, edgecolors=colors, lw=0.15, transform=self.points, zorder=zorder
+            )
         )
 
 

@@ -252,8 +252,9 @@ class Plot:
         left, bottom, right, top = self.geometry.plane(subplot)
         width, height = self.legend.width, self.legend.height
         pad = 0.8 * self.gap
-        corners = [(right - width - pad, top - pad), (left + pad, top - pad), (right - width - pad, bottom + height + pad),
-                   (left + pad, bottom + height + pad)]  # fmt: skip
+        far, low = right - width - pad, bottom + height + pad
+        corners = [(far, top - pad), (left + pad, top - pad), (far, low),
+                   (left + pad, low)]  # fmt: skip
         counts = [0] * 4
         for trace in subplot.traces:
             if not trace["type"].startswith("scatter"):

@@ -1,4 +1,4 @@
-"""What is in a figure, whether made here or sent by a browser? Plain dictionaries and arrays, the template worked in."""
+"""What is in a figure, made here or sent by a browser? Plain dictionaries and arrays, the template worked in."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -71,12 +72,11 @@ def ruler_of(axis: Axis, plane: Box, letters: Type) -> Ruler:
             ends = (place, bottom, place, top) if is_x else (left, place, right, place)
             ruler.grid.append(Stroke(ends, grid_color, width))
     low, high = sorted(axis.range)
-    if (spec.get("zeroline") and axis.kind == "linear") or (spec.get("zeroline") and axis.kind == "-"):
-        if low < 0 < high:
-            place = start + axis.share(0.0) * length
-            ends = (place, bottom, place, top) if is_x else (left, place, right, place)
-            color = rgba(str(spec.get("zerolinecolor") or "#7b8794"))
-            ruler.grid.append(Stroke(ends, color, float(spec.get("zerolinewidth") or 1) * pixel))
+    if spec.get("zeroline") and axis.kind in ("linear", "-") and low < 0 < high:
+        place = start + axis.share(0.0) * length
+        ends = (place, bottom, place, top) if is_x else (left, place, right, place)
+        color = rgba(str(spec.get("zerolinecolor") or "#7b8794"))
+        ruler.grid.append(Stroke(ends, color, float(spec.get("zerolinewidth") or 1) * pixel))
     line_color, line_width = rgba(str(spec.get("linecolor") or "#444444")), float(spec.get("linewidth") or 1) * pixel
     if spec.get("showline"):
         edges = [edge]
@@ -177,13 +177,10 @@ def _blocks(ticks: list[Tick], font: Font, letters: Type) -> list[Block]:
 
 def _fit(blocks: list[Block], ticks: list[Tick], axis: Axis, length: float, angle: float) -> bool:
     """Whether no label meets the next one."""
-    entries = sorted((axis.share(value) * length, block) for value, block in zip(
-        [value for value, _ in ticks], blocks, strict=True)) if False else [
-        (axis.share(value) * length, block) for (value, _), block in zip(ticks, blocks, strict=True)
-    ]  # fmt: skip
+    entries = [(axis.share(value) * length, block) for (value, _), block in zip(ticks, blocks, strict=True)]
     entries.sort(key=lambda entry: entry[0])
     is_x = axis.letter == "x"
-    for (place, block), (following, other) in zip(entries, entries[1:], strict=False):
+    for (place, block), (following, other) in itertools.pairwise(entries):
         if angle % 90 and is_x:
             need = block.font.size * 1.3
         else:

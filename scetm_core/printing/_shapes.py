@@ -42,10 +42,10 @@ def draw_shapes(page: Page, entries: list[Node], geometry: Geometry, *, pixel: f
             node.get("type") == "path" and "Z" not in str(node.get("path")).upper()
         )
         if not is_open and node.get("fillcolor"):
-            page.area(corners, fill=faded(rgba(str(node["fillcolor"])), opacity), edge=CLEAR, zorder=zorder)
+            page.area(corners.tolist(), fill=faded(rgba(str(node["fillcolor"])), opacity), edge=CLEAR, zorder=zorder)
         if width:
             closed = corners if is_open else np.vstack([corners, corners[:2]])
-            page.line(closed[:, 0], closed[:, 1], color=color, width=width, dash=dash, zorder=zorder)
+            page.line(closed[:, 0].tolist(), closed[:, 1].tolist(), color=color, width=width, dash=dash, zorder=zorder)
 
 
 def _corners(node: Node, geometry: Geometry, x_ref: str, y_ref: str) -> np.ndarray:

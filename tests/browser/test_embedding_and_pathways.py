@@ -85,7 +85,7 @@ def test_the_map_comes_by_itself_and_follows_clicks(page: playwright.Page) -> No
     expect(page.locator("#joint-umap-zoom")).to_be_hidden()
     page.get_by_label("Find").fill("no-such-gene")
     expect(page.locator("#embedding-found")).to_contain_text("Not among the genes of this run: no-such-gene.")
-    assert exported(page, "joint-umap", "Table (CSV)").read_text().startswith("name,label,kind,x,y")
+    assert exported(page, "joint-umap", "Table").read_text().startswith("name,label,kind,x,y")
 
 
 def test_a_cell_of_the_pathways_leads_to_its_topic_and_its_place_on_the_map(

@@ -133,19 +133,19 @@ def test_no_graph_offers_to_send_itself_to_a_cloud(
     if name == "data":
         graphs += graphs_in(module.show_report("lab/planted.h5ad"))
     assert all(graph.config["showSendToCloud"] is False and not graph.config["displaylogo"] for graph in graphs)
-    assert graphs or name in ("home", "pathways", "transfer", "report")  # no pathways there, no transfer, files only
+    assert graphs or name in ("home", "pathways", "transfer", "report", "figures")  # no pathways there, no transfer
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_every_graph_has_an_export_menu(
+def test_every_graph_can_be_exported_and_shown_as_a_table(
     name: str, page_module: PageModule, graphs_in: Callable[..., Any], components_in: Callable[..., list[Component]]
 ) -> None:
     module = page_module(name)
     shown = [module.layout(run=DONE), module.show_report("lab/planted.h5ad") if name == "data" else None]
     ids = [getattr(node, "id", None) for node in components_in(shown)]
     for graph in graphs_in(shown):
-        for image_format in ("svg", "png"):
-            assert {"type": "export-image", "graph": graph.id, "format": image_format} in ids
+        assert {"type": "export-open", "graph": graph.id} in ids
+        assert {"type": "export-table-open", "graph": graph.id} in ids
 
 
 @pytest.mark.parametrize("name", PAGES)

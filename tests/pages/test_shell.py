@@ -47,7 +47,7 @@ def test_the_navigation_is_the_page_registry_group_by_group(
 
 def test_controls_of_the_header_have_names(app: Dash, components_in: Callable[[Any], list[Component]]) -> None:
     controls = (dmc.Select, dmc.Burger, dmc.ColorSchemeToggle)
-    found = [node for node in components_in(shell.shell()) if isinstance(node, controls)]
+    found = [node for node in components_in(shell._header()) if isinstance(node, controls)]
     assert len(found) == 3
     assert all(getattr(node, "aria-label") for node in found)
 
