@@ -187,7 +187,7 @@ def test_every_graph_of_the_result_can_be_exported_and_no_id_is_used_twice(
     graphs = [graph.id for graph in graphs_in(shown)]
     assert "transfer-umap" in graphs
     for graph in graphs:
-        assert {"type": "export-image", "graph": graph, "format": "svg"} in ids
+        assert {"type": "export-open", "graph": graph} in ids
 
 
 def test_both_maps_have_the_same_frame_and_colours(page: ModuleType, transfer: Run) -> None:
