@@ -48,7 +48,7 @@ class TransferError(ScetmError):
 
 
 class FigureError(ScetmError):
-    """A figure cannot be read, or holds what cannot be drawn for paper."""
+    """A figure cannot be drawn for paper: of an unknown kind, or its numbers cannot be read."""
 
 
 class RunError(ScetmError):

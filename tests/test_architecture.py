@@ -51,7 +51,7 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
     "differential_null": {"enrichment_null"},
     "differential_units": BASE,
     "figures": BASE | {"figures"},
-    "printing": BASE | {"printing", "settings"},
+    "printing": BASE | {"figures", "printing", "settings"},
     "files": BASE,
     "own_colors": BASE | {"files"},
     "board": BASE | {"files", "settings"},

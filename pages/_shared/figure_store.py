@@ -259,7 +259,7 @@ def send_board(name: str, file_format: str) -> flask.Response:
     settings = _for_preview(settings_from(flask.request.args))
     drawn = [
         Panel(
-            board.load_panel_figure(run.path, panel),
+            figure=board.load_panel_figure(run.path, panel),
             title=panel.title,
             row=panel.row,
             column=panel.column,

@@ -45,7 +45,8 @@ def topic_heatmap(
         Names given to topics ("topic_7" -> "beta cells"), written upright beside their numbers.
     """
     values = frame.to_numpy(dtype=np.float32)
-    limit = float(np.abs(values).max(initial=0)) or 1.0
+    there = values[np.isfinite(values)]  # rows of headings hold nothing
+    limit = float(np.abs(there).max(initial=0)) or 1.0
     figure = new_figure(uirevision=uirevision)
     figure.add_trace(
         go.Heatmap(
@@ -53,7 +54,7 @@ def topic_heatmap(
             x=topic_ticks(frame),
             y=np.arange(len(frame)),
             colorscale=SIGNED_SCALE if signed else MAGNITUDE_SCALE,
-            zmin=-limit if signed else min(0.0, float(values.min())),
+            zmin=-limit if signed else min(0.0, float(there.min(initial=0))),
             zmax=limit,
             name="",
             hovertemplate=hover + "<extra></extra>",

@@ -1,235 +1,164 @@
-"""Where do bars, violins and boxes stand, and how are they drawn?"""
+"""Which numbers do colours stand for: how is a colour bar drawn?"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.collections import PolyCollection
 
-from scetm_core.printing._axis import Axis
-from scetm_core.printing._colors import CLEAR, colors_of, faded, is_numeric, rgba, scale_of
-from scetm_core.printing._points import main_color
-from scetm_core.printing._read import Node
+from scetm_core.printing._color import RGBA, Scale
+from scetm_core.printing._place import AXIS_PT, Written, draw_line, page_of
+from scetm_core.printing._points import scale_of_points
+from scetm_core.printing._read import Json, Scene, inside
+from scetm_core.printing._text import Block, Type
+from scetm_core.printing._ticks import linear_ticks, number_text
+from scetm_core.printing._traces import scale_of
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-_VIOLIN_STEPS = 128
-
-
-def histogram_as_bar(trace: Node) -> Node:
-    """A histogram counted: the bar trace that it amounts to."""
-    letter = "y" if trace.get("y") is not None and trace.get("x") is None else "x"
-    other = "x" if letter == "y" else "y"
-    values = np.asarray([value for value in trace[letter] if value is not None])
-    if values.dtype.kind not in "fiub":
-        names, counts = np.unique(values.astype(str), return_counts=True)
-        return {**trace, "type": "bar", letter: names.tolist(), other: counts, "orientation": "hv"[letter == "x"]}
-    numbers = values.astype(float)
-    numbers = numbers[np.isfinite(numbers)]
-    bins = trace.get(f"{letter}bins") or {}
-    if bins.get("size"):
-        low = float(bins.get("start", numbers.min(initial=0)))
-        edges = np.arange(low, float(bins.get("end", numbers.max(initial=1))) + bins["size"], float(bins["size"]))
-    else:
-        edges = np.histogram_bin_edges(numbers, int(trace.get(f"nbins{letter}") or 0) or "auto")
-    counts, edges = np.histogram(numbers, edges)
-    shown = counts / max(counts.sum(), 1) if str(trace.get("histnorm", "")).startswith("prob") else counts
-    return {
-        **trace, "type": "bar", letter: (edges[:-1] + edges[1:]) / 2, other: shown, "width": np.diff(edges),
-        "orientation": "hv"[letter == "x"],
-    }  # fmt: skip
+_STEPS = 128
 
 
-def stands_on(trace: Node) -> str:
-    """Letter of the axis along which bars, violins or boxes stand side by side."""
-    given = trace.get("orientation")
-    if given in ("h", "v"):
-        return "y" if given == "h" else "x"
-    return "y" if trace["type"] != "bar" and trace.get("y") is None and trace.get("x") is not None else "x"
+@dataclass(frozen=True)
+class ColorBar:
+    """A scale of colours with its numbers and its title.
 
+    Attributes
+    ----------
+    side
+        "top", "bottom" or "right" of the plot.
+    """
 
-def bar_boxes(traces: list[Node], axes: dict[str, Axis], layout: Node) -> dict[int, np.ndarray]:
-    """Place of each bar trace in its figure -> its bars (n, 4): along from, along to, base, end."""
-    mode = str(layout.get("barmode") or "group")
-    gap = float(0.2 if layout.get("bargap") is None else layout["bargap"])
-    found: dict[int, np.ndarray] = {}
-    tops: dict[tuple[str, float, bool], float] = {}
-    n_side = len(traces) if mode == "group" else 1
-    for number, trace in enumerate(traces):
-        letter = stands_on(trace)
-        along, value = axes[letter], axes["y" if letter == "x" else "x"]
-        heights = value.along(trace.get(value.letter) if trace.get(value.letter) is not None else [])
-        given = trace.get(letter)
-        centres = np.arange(len(heights), dtype=float) if given is None else along.along(given)
-        raw = np.asarray(trace["width"], dtype=float) if trace.get("width") is not None else None
-        steps = np.diff(np.unique(centres))
-        room = float(steps.min()) if len(steps) else 1.0
-        width = np.broadcast_to(room * (1 - gap) / n_side if raw is None else raw, centres.shape)
-        left, right = centres - width / 2, centres + width / 2
-        if raw is not None and along.kind == "log":
-            middles = np.asarray(given, dtype=float)
-            left, right = along.along(np.maximum(middles - raw / 2, 1e-300)), along.along(middles + raw / 2)
-        elif raw is None and n_side > 1:
-            shift = (number - (n_side - 1) / 2) * room * (1 - gap) / n_side
-            left, right = left + shift, right + shift
-        base = np.zeros(len(heights)) if trace.get("base") is None else np.broadcast_to(
-            np.asarray(trace["base"], dtype=float), heights.shape).copy()  # fmt: skip
-        if value.kind == "log":
-            base = np.full(len(heights), np.nanmin(heights) - 1)
-            ends = heights
-        elif mode in ("stack", "relative"):
-            for place, height in enumerate(heights):
-                key = (along.name, float(centres[place]), bool(height >= 0))
-                base[place] = tops.get(key, 0.0)
-                tops[key] = base[place] + (height if np.isfinite(height) else 0.0)
-            ends = base + heights
+    scale: Scale
+    title: Block
+    side: str
+    type: Type
+    px: float
+    options: Json
+
+    @property
+    def is_upright(self) -> bool:
+        """Whether it stands at the right."""
+        return self.side == "right"
+
+    @property
+    def thickness(self) -> float:
+        """Points."""
+        return 9 * self.type.unit
+
+    @property
+    def _labels(self) -> tuple[np.ndarray, list[Block]]:
+        stated = self.options.get("tickvals")
+        low, high = self.scale.low, self.scale.high
+        if stated is not None:
+            places = np.asarray(stated, dtype=float)
+            texts = [str(text) for text in self.options.get("ticktext") or [f"{place:g}" for place in places]]
         else:
-            ends = base + heights
-        found[trace["place"]] = np.column_stack([left, right, base, ends])
-    return found
+            places = linear_ticks(low, high, n_at_most=min(int(self.options.get("nticks") or 5), 5))
+            step = float(np.diff(places).min()) if len(places) > 1 else 0.0
+            pattern = str(self.options.get("tickformat") or "")
+            texts = [number_text(float(place), pattern=pattern, step=step) for place in places]
+        return places, [self.type.block(text, self.px) for text in texts]
+
+    def length(self, room: float) -> float:
+        """Points along the scale, where there is so much room."""
+        return min(150 * self.type.unit, room * (0.8 if self.is_upright else 0.6))
+
+    def size(self, room: float) -> tuple[float, float]:
+        """Width and height in points, with numbers and title."""
+        _, labels = self._labels
+        unit, title = self.type.unit, self.title.height + 5 * self.type.unit if self.title else 0.0
+        if self.is_upright:
+            beside = max((block.width for block in labels), default=0.0) + 5 * unit
+            return max(self.thickness + beside, self.title.width), self.length(room) + title + 3 * unit
+        below = max((block.height for block in labels), default=0.0) + 5 * unit
+        ends = max((block.width for block in labels), default=0.0)
+        return max(self.length(room) + ends, self.title.width), self.thickness + below + title
+
+    def draw(self, figure: Figure, left: float, top: float, *, room: float, color: RGBA) -> None:
+        """Draw it, from its upper left corner."""
+        unit, length = self.type.unit, self.length(room)
+        places, labels = self._labels
+        share = (places - self.scale.low) / (self.scale.high - self.scale.low)
+        if self.title:
+            Written(self.title, (left, top), "left", "top", color).draw(figure)
+            top -= self.title.height + 5 * unit
+        if self.is_upright:
+            x, y, vector = left, top - length - 2 * unit, (0.0, length)
+        else:
+            x, y, vector = (
+                left + labels[0].width / 2 * (share[0] < 0.05) if labels else left,
+                top - self.thickness,
+                (length, 0.0),
+            )
+        _draw_strip(figure, self.scale, (x, y), vector, self.thickness)
+        for part, block in zip(share.tolist(), labels, strict=True):
+            if not -1e-6 <= part <= 1 + 1e-6:
+                continue
+            if self.is_upright:
+                at = x + self.thickness, y + part * length
+                draw_line(figure, [at[0], at[0] + 2.5 * unit], [at[1]] * 2, color=color, width=AXIS_PT)
+                text = Written(block, (at[0] + 5 * unit, at[1] - block.size * 0.11), "left", "middle", color)
+            else:
+                at = x + part * length, y
+                draw_line(figure, [at[0]] * 2, [at[1], at[1] - 2.5 * unit], color=color, width=AXIS_PT)
+                text = Written(block, (at[0], at[1] - 5 * unit), "center", "top", color)
+            text.draw(figure)
 
 
-def draw_bars(axes: Axes, trace: Node, boxes: np.ndarray, *, pixel: float, zorder: float) -> None:
-    """Draw the bars of one trace."""
-    boxes, shown = boxes, np.isfinite(boxes).all(axis=1)
-    marker = trace.get("marker") or {}
-    color = marker.get("color")
-    if color is None or isinstance(color, str):
-        colors = np.tile(np.array(main_color(trace)), (len(boxes), 1))
-    elif is_numeric(color):
-        values = np.asarray(color, dtype=float)
-        colors = scale_of(marker, values, letter="c")(values)
-    else:
-        colors = colors_of(color)
-    opacity = float(1 if trace.get("opacity") is None else trace["opacity"])
-    own = marker.get("opacity")
-    colors = colors * np.array([1, 1, 1, opacity * (float(own) if isinstance(own, (int, float)) else 1.0)])
-    low, high, base, end = boxes.T
-    corners = np.stack([np.stack([low, base], -1), np.stack([high, base], -1), np.stack([high, end], -1),
-                        np.stack([low, end], -1)], axis=1)  # fmt: skip
-    if stands_on(trace) == "y":
-        corners = corners[..., ::-1]
-    line = marker.get("line") or {}
-    width = float(line["width"]) if isinstance(line.get("width"), (int, float)) else 0.0
-    edge = rgba(line["color"]) if width and isinstance(line.get("color"), str) else CLEAR
-    axes.add_collection(
-        PolyCollection(corners[shown], facecolors=colors[shown], edgecolors=[edge], lw=width * pixel, zorder=zorder),
-        autolim=False,
-    )
-
-
-# ---- violins and boxes ----------------------------------------------------------------------------------------------
-
-
-def spread_groups(trace: Node, axes: dict[str, Axis]) -> list[tuple[float, np.ndarray]]:
-    """Place along the axis, and values, of each violin or box of a trace."""
-    letter = stands_on(trace)
-    value = "y" if letter == "x" else "x"
-    numbers = axes[value].along(trace.get(value) if trace.get(value) is not None else [])
-    if trace.get(letter) is None:
-        return [(axes[letter].spot(_own_name(trace)), numbers[np.isfinite(numbers)])]
-    places = axes[letter].along(trace[letter])
-    return [
-        (float(place), numbers[(places == place) & np.isfinite(numbers)])
-        for place in np.unique(places[places == places])
-    ]
-
-
-def _own_name(trace: Node) -> str:
-    return str(trace.get("name") or f"trace {trace['place']}")
-
-
-def learn_spread(trace: Node, axes: dict[str, Axis]) -> None:
-    """Tell the axis on which violins stand what they are called."""
-    letter = stands_on(trace)
-    if trace.get(letter) is None:
-        axes[letter].learn([_own_name(trace)])
-
-
-def draw_spread(axes: Axes, trace: Node, groups: list[tuple[float, np.ndarray]], *, gap: float, pixel: float) -> None:
-    """Draw violins (with the boxes and means that they are to have) or boxes."""
-    color = main_color(trace, "line")
-    fill = rgba(str(trace["fillcolor"])) if trace.get("fillcolor") else faded(color, 0.5)
-    line = trace.get("line") or {}
-    width = float(2 if line.get("width") is None else line["width"]) * pixel
-    half = (1 - gap) / 2 if not trace.get("width") else float(trace["width"]) / 2
-    style = {"color": color, "lw": width, "fill": fill}
-    is_upright = stands_on(trace) == "x"
-    for place, values in groups:
-        if not len(values):
-            continue
-        if trace["type"] == "box":
-            _box(axes, values, place, half, style, is_upright, whiskers=True)
-            continue
-        outline, steps = _density(values, hard=trace.get("spanmode") == "hard")
-        outline = outline / outline.max() * half
-        sides = {"positive": (0, 1), "negative": (1, 0)}.get(str(trace.get("side")), (1, 1))
-        shape = np.column_stack(
-            [np.concatenate([place - sides[0] * outline, (place + sides[1] * outline)[::-1]]),
-             np.concatenate([steps, steps[::-1]])]
-        )  # fmt: skip
-        axes.add_collection(
-            PolyCollection([shape if is_upright else shape[:, ::-1]], facecolors=[fill], edgecolors=[color], lw=width,
-                           zorder=2), autolim=False,
-        )  # fmt: skip
-        if (box := trace.get("box") or {}).get("visible"):
-            share = float(0.25 if box.get("width") is None else box["width"])
-            _box(axes, values, place, half * share, {**style, "fill": (1, 1, 1, 0.85)}, is_upright, whiskers=True)
-        if (trace.get("meanline") or {}).get("visible"):
-            reach = float(np.interp(values.mean(), steps, outline))
-            ends = ([place - sides[0] * reach, place + sides[1] * reach], [values.mean()] * 2)
-            axes.plot(*(ends if is_upright else ends[::-1]), color=color, lw=width, ls=(0, (3, 2)), zorder=2.2)
-
-
-def _box(
-    axes: Axes,
-    values: np.ndarray,
-    place: float,
-    half: float,
-    style: dict[str, Any],
-    is_upright: bool,
-    *,
-    whiskers: bool,
+def _draw_strip(
+    figure: Figure, scale: Scale, at: tuple[float, float], vector: tuple[float, float], thickness: float
 ) -> None:
-    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
-    reach = 1.5 * (high - low)
-    ends = values[(values >= low - reach) & (values <= high + reach)]
+    """Rectangles, each reaching under all that follow: no seams, and no image."""
+    from matplotlib.collections import PolyCollection
 
-    def lay(xs: list[float], ys: list[float]) -> tuple[list[float], list[float]]:
-        return (xs, ys) if is_upright else (ys, xs)
-
-    if whiskers and len(ends):
-        for start, end in ((low, ends.min()), (high, ends.max())):
-            axes.plot(*lay([place, place], [start, end]), color=style["color"], lw=style["lw"], zorder=2.3)
-    left, right = place - half, place + half
-    axes.fill(
-        *lay([left, right, right, left], [low, low, high, high]), facecolor=style["fill"], edgecolor=style["color"],
-        lw=style["lw"], zorder=2.4,
-    )  # fmt: skip
-    axes.plot(*lay([left, right], [middle, middle]), color=style["color"], lw=style["lw"], zorder=2.5,
-              solid_capstyle="butt")  # fmt: skip
-
-
-def _density(values: np.ndarray, *, hard: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Gaussian kernel density of a sample, by binning, and where."""
-    deviation = min(values.std(), np.subtract(*np.quantile(values, [0.75, 0.25])) / 1.349 or np.inf)
-    width = 0.9 * (deviation or 1.0) * len(values) ** -0.2
-    low, high = float(values.min()), float(values.max())
-    if low == high or not hard:
-        low, high = low - 2 * width, high + 2 * width
-    steps = np.linspace(low, high, _VIOLIN_STEPS)
-    sample = values if len(values) <= 5000 else np.quantile(values, np.linspace(0, 1, 5000))
-    outline = np.exp(-0.5 * ((steps[:, None] - sample) / width) ** 2).sum(axis=1)
-    return outline, steps
+    start = np.array(at)
+    along = np.array(vector)
+    across = np.array([thickness, 0.0]) if vector[0] == 0 else np.array([0.0, thickness])
+    edges = np.linspace(0, 1, _STEPS + 1)
+    corners = [
+        [start + along * edge, start + along, start + along + across, start + along * edge + across]
+        for edge in edges[:-1]
+    ]
+    colors = scale(scale.low + (edges[:-1] + edges[1:]) / 2 * (scale.high - scale.low))
+    strip = PolyCollection(
+        [np.array(corner) for corner in corners],
+        facecolors=colors,
+        edgecolors="none",
+        transform=page_of(figure),
+        zorder=3,
+    )
+    figure.add_artist(strip)
 
 
-def spread_reach(trace: Node, values: np.ndarray) -> np.ndarray:
-    """How far a violin or box goes, for the range of its axis."""
-    if not len(values):
-        return values
-    if trace["type"] == "violin" and trace.get("spanmode") != "hard":
-        steps = _density(values, hard=False)[1]
-        return np.array([steps[0], steps[-1]])
-    return np.array([values.min(), values.max()])
+def color_bars_of(scene: Scene, type: Type, *, legend: str, widest: float) -> tuple[list[ColorBar], bool]:
+    """The colour bars of a figure, and whether the figure's title became the title of the first."""
+    found: list[ColorBar] = []
+    titled = False
+    for trace in scene.traces:
+        is_heatmap = trace["type"] == "heatmap"
+        if is_heatmap:
+            if trace.get("showscale") is False or "z" not in trace or not len(trace["z"]):
+                continue
+            scale, options = scale_of(trace), trace.get("colorbar") or {}
+        elif trace["type"].startswith("scatter") and (points := scale_of_points(trace)) is not None:
+            if inside(trace, "marker.showscale") is False or inside(trace, "marker.colorbar") is None:
+                continue
+            scale, options = points, inside(trace, "marker.colorbar", {})
+        else:
+            continue
+        is_flat = options.get("orientation") == "h"
+        if is_heatmap:
+            side = "top" if is_flat else "right"
+        else:
+            side = "right" if legend == "right" or not is_flat else "bottom"
+        title = inside(options, "title.text") or ""
+        if not title and not found and is_heatmap and (own := inside(scene.layout, "title.text")):
+            title, titled = own, True
+        px = float(inside(options, "title.font.size", 12))
+        block = type.block(title, px, widest=widest * (0.3 if side == "right" else 1.0))
+        bar = ColorBar(scale, block, side, type, float(inside(options, "tickfont.size", 11)), options)
+        found.append(bar)
+    return found, titled

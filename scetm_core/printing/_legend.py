@@ -1,279 +1,238 @@
-"""Which colour is what? Entries of a legend in columns, and bars of colours."""
+"""What does the legend list, and how does it find room?"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.collections import PathCollection
-from matplotlib.transforms import Affine2D
 
-from scetm_core.printing._axis import axis_name
-from scetm_core.printing._cells import heat_scale
-from scetm_core.printing._colors import CLEAR, RGBA, ColorScale, faded, rgba, scale_of
-from scetm_core.printing._points import SYMBOLS, main_color, symbol_path
-from scetm_core.printing._read import Drawing, Node, mode_of, text_node
-from scetm_core.printing._text import LINE, Block, Type
-from scetm_core.printing._ticks import even_ticks, nice_step
+from scetm_core.printing._boxes import fill_and_line
+from scetm_core.printing._color import RGBA, rgba
+from scetm_core.printing._place import Written, draw_line, page_of
+from scetm_core.printing._points import colors_of, scale_of_points, symbol_of
+from scetm_core.printing._read import Json, Scene, inside, mode_of
+from scetm_core.printing._text import Block, Type
+from scetm_core.printing._traces import dash_of, line_color
 
 if TYPE_CHECKING:
-    from scetm_core.printing._page import Page
+    from matplotlib.figure import Figure
 
-_GAP = 1.6
-"""Between columns of a legend, in sizes of its font."""
-
-
-def named_traces(drawing: Drawing) -> list[Node]:
-    """Traces that a legend lists, in its order.
-
-    A figure that hides its legend since the page has buttons instead is given one; one that has several planes, or a
-    single name, and hides it, is not.
-    """
-    named = [
-        trace
-        for trace in drawing.traces
-        if trace.get("name") and trace.get("showlegend", trace["type"] != "heatmap") is not False
-    ]
-    if drawing.layout.get("showlegend") is False:
-        planes = {(axis_name(trace, "x"), axis_name(trace, "y")) for trace in named}
-        if len(planes) > 1 or len({trace["name"] for trace in named}) < 2:
-            return []
-    elif len(drawing.traces) == 1 and not any(trace.get("showlegend") for trace in named):
-        return []
-    named.sort(key=lambda trace: float(trace.get("legendrank") or 1000))
-    groups = list(dict.fromkeys(str(trace.get("legendgroup") or "") for trace in named))
-    if len(groups) > 1:
-        named.sort(key=lambda trace: groups.index(str(trace.get("legendgroup") or "")))
-    return named
+_ROW, _SWATCH, _GAP = 1.5, 0.85, 1.4
+"""Of the size of the text: height of a row, width of a swatch, room between columns."""
 
 
-@dataclass
-class _Entry:
+@dataclass(frozen=True)
+class Swatch:
+    """The sample beside a name: a mark, a line, or both; neither beside a heading."""
+
+    color: RGBA | None = None
+    symbol: str = "circle"
+    line: RGBA | None = None
+    dash: Any = "-"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the legend."""
+
     block: Block
-    trace: Node | None
+    swatch: Swatch
+    is_heading: bool = False
+
+    @property
+    def indent(self) -> float:
+        """Where its words begin, in points."""
+        if self.is_heading:
+            return 0.0
+        return self.block.size * (2.1 if self.swatch.line is not None else _SWATCH + 0.45)
+
+    @property
+    def height(self) -> float:
+        """Points, with the room to the next."""
+        return self.block.height + self.block.size * (_ROW - 0.96)
 
 
+@dataclass(frozen=True)
 class Legend:
-    """Entries set in columns; `width` and `height` in points."""
+    """Entries in columns."""
 
-    def __init__(self, drawing: Drawing, letters: Type) -> None:
-        node = drawing.layout.get("legend") or {}
-        self.letters, self.entries = letters, list[_Entry]()
-        font = node.get("font")
-        self.size = letters.font(font).size
-        traces = named_traces(drawing)
-        title = text_node(node.get("title"))
-        if traces and title.get("text"):
-            self.entries.append(_Entry(letters.block(f"<b>{title['text']}</b>", font), None))
-        for trace in traces:
-            heading = (trace.get("legendgrouptitle") or {}).get("text")
-            if heading:
-                self.entries.append(_Entry(letters.block(f"<b>{heading}</b>", font), None))
-            self.entries.append(_Entry(letters.block(str(trace["name"]), font), trace))
-        self.line, self.swatch = self.size * (LINE + 0.12), self.size * 1.35
-        self.rows: list[list[_Entry]] = []
-        self.width = self.height = 0.0
+    entries: tuple[Entry, ...] = ()
+    columns: tuple[tuple[Entry, ...], ...] = field(default=())
 
-    def arrange(self, *, max_width: float, max_height: float, wide: bool) -> None:
-        """Choose columns: as few as the height allows, or as many as the width does if `wide`."""
-        if not self.entries:
-            return
+    def __bool__(self) -> bool:
+        return bool(self.entries)
+
+    @property
+    def widths(self) -> list[float]:
+        """Points that each column takes."""
+        return [max(entry.indent + entry.block.width for entry in column) for column in self.columns]
+
+    @property
+    def width(self) -> float:
+        """Points of all columns with the room between them."""
+        size = self.entries[0].block.size
+        return sum(self.widths) + _GAP * size * (len(self.columns) - 1)
+
+    @property
+    def height(self) -> float:
+        """Points of the longest column."""
+        return max((sum(entry.height for entry in column) for column in self.columns), default=0.0)
+
+    def in_columns(self, n_columns: int) -> Legend:
+        """Entries down the columns, as even as they can be; a heading stays with its entries."""
+        n_rows = math.ceil(len(self.entries) / max(n_columns, 1))
+        columns: list[list[Entry]] = [[]]
         for entry in self.entries:
-            entry.block = entry.block.wrapped(max(max_width - self.swatch, 4 * self.size))
-        n_lines = sum(len(entry.block.lines) for entry in self.entries)
-        most = len(self.entries)
-        choices = range(min(most, 12), 0, -1) if wide else range(1, min(most, 12) + 1)
-        best: list[list[_Entry]] = [self.entries]
-        for n_columns in choices:
-            columns = self._columns(-(-n_lines // n_columns))
-            fits = self._width(columns) <= max_width
-            if wide and fits:
-                best = columns
-                break
-            if not wide:
-                if not fits:
-                    break
-                best = columns
-                if self._height(columns) <= max_height:
-                    break
-        self.rows, self.width, self.height = best, self._width(best), self._height(best)
-
-    def _columns(self, n_lines: int) -> list[list[_Entry]]:
-        columns: list[list[_Entry]] = [[]]
-        used = 0
-        for place, entry in enumerate(self.entries):
-            need = len(entry.block.lines)
-            is_heading = entry.trace is None and place + 1 < len(self.entries)
-            if columns[-1] and used + need + is_heading > n_lines:
-                columns.append([])
-                used = 0
+            if len(columns[-1]) >= n_rows and len(columns) < n_columns:
+                columns.append([columns[-1].pop()] if columns[-1][-1].is_heading and len(columns[-1]) > 1 else [])
             columns[-1].append(entry)
-            used += need
-        return columns
+        return replace(self, columns=tuple(map(tuple, columns)))
 
-    def _width(self, columns: list[list[_Entry]]) -> float:
-        widths = [max(self._indent(e) + e.block.width for e in column) for column in columns]
-        return sum(widths) + _GAP * self.size * (len(widths) - 1)
+    def within_height(self, highest: float) -> Legend:
+        """In as few columns as the height allows."""
+        found = self.in_columns(1)
+        for n_columns in range(1, len(self.entries) + 1):
+            found = self.in_columns(n_columns)
+            if found.height <= highest:
+                break
+        return found
 
-    def _height(self, columns: list[list[_Entry]]) -> float:
-        return max(self.line * sum(len(e.block.lines) for e in column) for column in columns)
+    def within_width(self, widest: float) -> Legend:
+        """In as many columns as the width allows, with names broken that are wider than all of it."""
+        entries = tuple(replace(e, block=e.block.wrapped(max(widest - e.indent, 10.0))) for e in self.entries)
+        whole = replace(self, entries=entries)
+        for n_columns in range(len(entries), 1, -1):
+            found = whole.in_columns(n_columns)
+            if found.width <= widest:
+                return found
+        return whole.in_columns(1)
 
-    def _indent(self, entry: _Entry) -> float:
-        return self.swatch if entry.trace is not None else 0.0
-
-    def draw(self, page: Page, left: float, top: float) -> None:
-        """Draw with its top left corner there."""
-        for column in self.rows:
+    def draw(self, figure: Figure, left: float, top: float, color: RGBA) -> None:
+        """Write it, from its upper left corner."""
+        x = left
+        for column, width in zip(self.columns, self.widths, strict=True):
             y = top
             for entry in column:
-                high = self.line * len(entry.block.lines)
-                if entry.trace is not None:
-                    draw_key(page, entry.trace, (left + self.size * 0.5, y - self.line / 2), self.size)
-                box = entry.block.box(left + self._indent(entry), y - high / 2, va="middle")
-                entry.block.draw(page, box)
-                y -= high
-            left += max(self._indent(e) + e.block.width for e in column) + _GAP * self.size
+                size = entry.block.size
+                middle = y - size * 0.37
+                _draw_swatch(figure, entry.swatch, (x, middle), size)
+                Written(entry.block, (x + entry.indent, y), "left", "top", color).draw(figure)
+                y -= entry.height
+            x += width + _GAP * column[0].block.size
 
 
-def draw_key(page: Page, trace: Node, middle: tuple[float, float], size: float) -> None:
-    """What stands for a trace in a legend, of about the size of its letters, opaque."""
-    x, y = middle
-    if not trace["type"].startswith("scatter"):
-        color = main_color(trace, "line" if trace["type"] in ("violin", "box") else "marker")
-        half = size * 0.36
-        page.rectangle((x - half, y - half, x + half, y + half), fill=color)
-        return
-    mode = mode_of(trace)
-    if "lines" in mode:
-        line = trace.get("line") or {}
-        width = float(2 if line.get("width") is None else line["width"]) * size / 12
-        page.line([x - size * 0.55, x + size * 0.55], [y, y], color=main_color(trace, "line"), width=width,
-                  dash=str(line.get("dash") or "solid"))  # fmt: skip
-    if "markers" in mode:
-        _draw_mark(page, trace, middle, size * (0.45 if "lines" in mode else 0.68))
+def legend_of(scene: Scene, type: Type) -> Legend:
+    """Named traces, or nothing where names would tell nothing apart."""
+    layout = scene.layout
+    shown = [trace for trace in scene.traces if _is_listed(trace)]
+    order = sorted(shown, key=lambda trace: (trace.get("legendrank") or 1000, trace["_place"]))
+    if inside(layout, "legend.traceorder") == "reversed":
+        order.reverse()
+    px = float(inside(layout, "legend.font.size", 12))
+    found: dict[tuple[str, str, Swatch], tuple[Json, Swatch]] = {}
+    for trace in order:
+        swatch = swatch_of(trace)
+        found.setdefault((str(trace.get("legendgroup") or ""), str(trace["name"]), swatch), (trace, swatch))
+    is_wanted = layout.get("showlegend") is True or any(trace.get("showlegend") is True for trace in order)
+    if not found or (len(found) == 1 and not is_wanted):
+        return Legend()
+    if layout.get("showlegend") is False and len({swatch for _, swatch in found.values()}) < len(found) / 2 + 1:
+        return Legend()
+    groups: dict[str, list[Entry]] = {}
+    for (group, name, _), (trace, swatch) in found.items():
+        entries = groups.setdefault(group, [])
+        if heading := inside(trace, "legendgrouptitle.text"):
+            entries.insert(0, Entry(type.block(heading, px, bold=True), Swatch(), is_heading=True))
+        entries.append(Entry(type.block(name, px), swatch))
+    entries = [entry for group in groups.values() for entry in group]
+    title = inside(layout, "legend.title.text")
+    if title and (block := type.block(title, px, bold=True)):
+        entries.insert(0, Entry(block, Swatch(), is_heading=True))
+    return Legend(tuple(entries))
 
 
-def _draw_mark(page: Page, trace: Node, middle: tuple[float, float], size: float) -> None:
-    marker = trace.get("marker") or {}
-    kind = marker.get("symbol")
-    kind = str(
-        (kind if isinstance(kind, (str, int)) else (list(kind) if kind is not None else ["circle"])[0]) or "circle"
+def _is_listed(trace: Json) -> bool:
+    if trace.get("showlegend") is False or not str(trace.get("name") or "").strip():
+        return False
+    if trace["type"] == "heatmap":
+        return trace.get("showlegend") is True
+    return not (
+        trace["type"].startswith("scatter") and scale_of_points(trace) is not None and not trace.get("showlegend")
     )
-    sign = SYMBOLS.get(kind.removesuffix("-dot").removesuffix("-open"), "o")
-    edge = marker.get("line") or {}
-    is_open = kind.endswith("-open") or sign in "|_+x"
-    color = main_color(trace)
-    color = (*color[:3], 1.0 if color[3] > 0 else 0.0)
-    own = rgba(edge["color"]) if isinstance(edge.get("color"), str) else color
-    is_ring = color[3] == 0 and own[3] > 0 and bool(edge.get("width"))
-    stroke = own if is_ring or sign in "|_+x" else color
-    marks = PathCollection(
-        [symbol_path(sign)], sizes=[size**2], facecolors="none" if is_open or is_ring else [color],
-        edgecolors=[stroke] if is_open or is_ring else "none", linewidths=[size * 0.16 if is_open or is_ring else 0],
-        offsets=[middle], offset_transform=page.points, zorder=4,
+
+
+def swatch_of(trace: Json) -> Swatch:
+    """The sample of a trace: solid, as faint ones would not be recognised."""
+    if trace["type"] in ("violin", "box"):
+        line, _ = fill_and_line(trace)
+        return Swatch(color=(*line[:3], 1.0))
+    if trace["type"] in ("bar", "histogram"):
+        color = inside(trace, "marker.color", "#636efa")
+        return Swatch(color=rgba(color if isinstance(color, str) else "#636efa"))
+    mode = mode_of(trace)
+    stroke = line_color(trace) if "lines" in mode else None
+    dash = dash_of(inside(trace, "line.dash", "solid"))
+    if "markers" not in mode:
+        return Swatch(line=stroke or rgba("#636efa"), dash=dash)
+    symbol = inside(trace, "marker.symbol", "circle")
+    own = colors_of(trace, 1)[0].tolist() if _has_one_color(trace) else rgba("#7b8794")
+    is_seen = own[3] > 0.02
+    solid: RGBA = (own[0], own[1], own[2], 1.0 if is_seen else 0.0)
+    if not is_seen and isinstance(inside(trace, "marker.line.color"), str):
+        return Swatch(color=rgba(inside(trace, "marker.line.color")), symbol="circle-open", line=stroke, dash=dash)
+    return Swatch(color=solid, symbol=symbol if isinstance(symbol, (str, int)) else "circle", line=stroke, dash=dash)  # type: ignore[arg-type]
+
+
+def _has_one_color(trace: Json) -> bool:
+    color = inside(trace, "marker.color")
+    return color is None or isinstance(color, str)
+
+
+def _draw_swatch(figure: Figure, swatch: Swatch, at: tuple[float, float], size: float) -> None:
+    from matplotlib.lines import Line2D
+
+    x, y = at
+    if swatch.line is not None:
+        draw_line(
+            figure,
+            [x, x + size * 1.7],
+            [y, y],
+            color=swatch.line,
+            width=max(size * 0.13, 0.7),
+            dash=swatch.dash,
+            zorder=6,
+        )
+        x += size * 0.85
+    else:
+        x += size * _SWATCH / 2
+    if swatch.color is None:
+        return
+    marker, larger, hollow = symbol_of(swatch.symbol)
+    figure.add_artist(
+        Line2D(
+            [x], [y], linestyle="none", marker=marker, markersize=size * _SWATCH * 0.92 * min(larger, 1.1),
+            markerfacecolor="none" if hollow else swatch.color, markeredgecolor=swatch.color if hollow else "none",
+            markeredgewidth=max(size * 0.14, 0.6) if hollow else 0, transform=page_of(figure), zorder=6.1,
+        )
     )  # fmt: skip
-    marks.set_transform(Affine2D())
-    page.figure.add_artist(marks)
 
 
-# ---- colour bars ----------------------------------------------------------------------------------------------------
-
-
-class ColorBar:
-    """A bar of colours with ticks and a title, lying or standing."""
-
-    def __init__(self, scale: ColorScale, node: Node, letters: Type, *, fallback: bool = False) -> None:
-        self.scale, self.node, self.letters = scale, node, letters
-        self.is_lying = node.get("orientation") == "h"
-        y, self.x = node.get("y"), float(0.5 if node.get("x") is None else node["x"])
-        self.is_above = self.is_lying and float(1 if y is None else y) >= 0.9
-        title = text_node(node.get("title"))
-        self.title = letters.block(str(title.get("text") or ""), title.get("font"), pixels=12)
-        thickness = float(10 if node.get("thickness") is None else node["thickness"])
-        self.thick = thickness * letters.scale
-        self.width = self.height = self.length = 0.0
-        self.ticks: list[tuple[float, Block]] = []
-
-    def arrange(self, *, along: float, max_width: float) -> None:
-        """Find its size beside a plot that is `along` wide (of a lying bar) or high."""
-        given = float(1 if self.node.get("len") is None else self.node["len"])
-        in_pixels = self.node.get("lenmode") == "pixels"
-        length = given * self.letters.scale if in_pixels else given * along
-        size = self.letters.font(self.node.get("tickfont"), pixels=11).size
-        self.length = min(max(length, 9 * size), max_width if self.is_lying else max(along, 9 * size), 28 * size)
-        self.title = self.title.wrapped(max_width)
-        span = self.scale.high - self.scale.low
-        most = int(self.length / (size * (3.6 if self.is_lying else 2.4)))
-        step = nice_step(span, max(min(int(self.node.get("nticks") or 5), most), 1)) if span else 1.0
-        ticks = even_ticks(self.scale.low, self.scale.high, step, self.node.get("tickformat"))
-        self.ticks = [
-            ((value - self.scale.low) / (span or 1), self.letters.block(text, self.node.get("tickfont"), pixels=11))
-            for value, text in ticks
-        ]
-        labels = [block.size() for _, block in self.ticks] or [(0.0, 0.0)]
-        gap = 0.3 * size
-        title = self.title.height + gap if self.title.text else 0.0
-        if self.is_lying:
-            self.width = max(self.length, self.title.width) + max(width for width, _ in labels) / 2
-            self.height = title + self.thick + gap + max(height for _, height in labels)
-        else:
-            self.width = max(self.thick + 1.5 * gap + max(width for width, _ in labels), self.title.width)
-            self.height = title + self.length + size * 0.5
-        self.gap = gap
-
-    def draw(self, page: Page, left: float, top: float) -> None:
-        """Draw with its top left corner there."""
-        if self.title.text:
-            self.title.draw(page, self.title.box(left, top, va="top"))
-            top -= self.title.height + self.gap
-        shades = np.linspace(0, 1, 129)
-        colors = self.scale(self.scale.low + (shades[:-1] + shades[1:]) / 2 * (self.scale.high - self.scale.low))
-        tick = 2.5 * self.letters.scale
-        ink = rgba(str(self.node.get("tickcolor") or "#7b8794"))
-        if self.is_lying:
-            bottom = top - self.thick
-            ends = left + shades * self.length
-            boxes = np.column_stack([ends[:-1], np.full(128, bottom), ends[1:], np.full(128, top)])
-            page.rectangles(boxes, colors)
-            for share, block in self.ticks:
-                x = left + share * self.length
-                page.line([x, x], [bottom, bottom - tick], color=ink, width=self.letters.scale)
-                low = max(x - block.width / 2, left - (left if x - block.width / 2 < 0 else 0))
-                shift = low - (x - block.width / 2)
-                block.draw(page, block.box(x + shift, bottom - tick * 0.6, ha="center", va="top"))
-            return
-        bottom = top - self.length
-        ends = bottom + shades * self.length
-        boxes = np.column_stack([np.full(128, left), ends[:-1], np.full(128, left + self.thick), ends[1:]])
-        page.rectangles(boxes, colors)
-        for share, block in self.ticks:
-            y = bottom + share * self.length
-            x = left + self.thick
-            page.line([x, x + tick], [y, y], color=ink, width=self.letters.scale)
-            block.draw(page, block.box(x + tick + self.gap, y, va="middle"))
-
-
-def color_bars(drawing: Drawing, letters: Type) -> list[ColorBar]:
-    """The bars of a figure: of heatmaps, and of markers coloured by numbers; a shared one once."""
-    found: list[ColorBar] = []
-    seen: set[str] = set()
-    for trace in drawing.traces:
-        marker = trace.get("marker") or {}
-        owner: Node | None = None
-        scale: Any = None
-        if trace["type"] == "heatmap" and trace.get("showscale", True) and trace.get("z") is not None:
-            owner, scale = trace, heat_scale(trace)
-        elif isinstance(marker.get("color"), (list, np.ndarray)) and marker.get("colorbar") and marker.get(
-            "showscale", True
-        ):  # fmt: skip
-            owner = marker
-            scale = scale_of(marker, np.asarray(marker["color"], dtype=float), letter="c")
-        if owner is None or (name := str(owner.get("coloraxis") or "")) in seen - {""}:
+def names_on_plot(scene: Scene, type: Type, color: RGBA, page_xy: Any, taken: set[str]) -> list[Written]:
+    """The name of each trace of points on the point nearest to their median; `taken` are written there already."""
+    found = []
+    for trace in scene.traces:
+        if not _is_listed(trace) or "markers" not in mode_of(trace):
             continue
-        seen.add(name)
-        found.append(ColorBar(scale, owner.get("colorbar") or {}, letters))
+        xy: np.ndarray = page_xy(trace)
+        xy = xy[np.isfinite(xy).all(axis=1)]
+        name = str(trace["name"])
+        if not len(xy) or name in taken or name.rpartition(" (")[0] in taken:
+            continue
+        middle = xy[np.square(xy - np.median(xy, axis=0)).sum(axis=1).argmin()]
+        short = name.rpartition(" (")[0] or name
+        place = float(middle[0]), float(middle[1])
+        block = type.block(short, float(inside(scene.layout, "legend.font.size", 12)))
+        found.append(Written(block, place, "center", "middle", color, background=(1, 1, 1, 0.72), pad=type.unit))
     return found
-
-
-__all__ = ["CLEAR", "RGBA", "ColorBar", "Legend", "color_bars", "draw_key", "faded", "named_traces"]

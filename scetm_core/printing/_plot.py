@@ -1,351 +1,327 @@
-"""How is a figure laid out in the room it has: title, colour bars, planes with their axes, legend?"""
+"""How is one figure laid out in its part of a page, so that nothing is cut off and nothing overlaps?"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from scetm_core.printing._axis import axes_of
-from scetm_core.printing._cells import cell_texts
-from scetm_core.printing._colors import rgba
-from scetm_core.printing._geometry import Geometry
-from scetm_core.printing._legend import ColorBar, Legend, color_bars
-from scetm_core.printing._notes import Note, notes_of
-from scetm_core.printing._points import coordinates
-from scetm_core.printing._read import Drawing, Node, mode_of
-from scetm_core.printing._rulers import Ruler, ruler_of
-from scetm_core.printing._shapes import draw_images, draw_shapes
-from scetm_core.printing._subplot import draw_traces, subplots_of
-from scetm_core.printing._text import Block, Box, Font, Type
-from scetm_core.printing.settings import PrintSettings
+import numpy as np
+
+from scetm_core.printing._axes import Axis, axes_of, column_of, x_of, y_of
+from scetm_core.printing._bars import ColorBar, color_bars_of
+from scetm_core.printing._color import RGBA, rgba
+from scetm_core.printing._labels import keep_clear
+from scetm_core.printing._legend import Legend, legend_of, names_on_plot
+from scetm_core.printing._marks import (
+    Frame,
+    annotations_of,
+    draw_arrows,
+    draw_images,
+    draw_shapes,
+)
+from scetm_core.printing._place import SMALLEST_PT, Rect, Written, axis_texts, draw_axis, place_axes
+from scetm_core.printing._points import DEFAULT_PX
+from scetm_core.printing._read import MAX_VECTOR_POINTS, Json, Scene, inside, n_points_of
+from scetm_core.printing._text import Block, Type
+from scetm_core.printing._traces import Look, draw_trace
+from scetm_core.printing.settings import LARGEST_MM, MM, PrintSettings
 
 if TYPE_CHECKING:
-    from scetm_core.printing._page import Page
+    from matplotlib.figure import Figure
 
-_EDGE = 2.0
-"""Points that stay free at each side."""
-_SCREEN_WIDTH = 560.0
-"""Pixels of a plot of middling width on screen, to which sizes of points belong."""
-_ROUNDS = 6
+SCREEN_PX = 13.0
+"""Pixels of most text on the screen: they become the font size of the page."""
+_MAP_PX = 480.0
+"""Pixels of a map at which markers have the size that their traces state."""
+_MANY_POINTS = 200
+_HIGHEST = 235 * MM
+"""Points: a figure is not made higher than a page by itself."""
 
 
+@dataclass
 class Plot:
-    """One figure and where its parts go; call `fit`, then `draw`."""
+    """One figure with all that surrounds it; `area` is what its axes share."""
 
-    def __init__(self, drawing: Drawing, settings: PrintSettings, letters: Type, *, bitmap: bool) -> None:
-        self.drawing, self.settings, self.letters, self.bitmap = drawing, settings, letters, bitmap
-        self.subplots, axes = subplots_of(drawing)
-        self.geometry = Geometry(self.subplots, axes, axes_of(drawing))
-        layout = drawing.layout
-        self.gap = 0.6 * letters.plain.size
-        self.heading = letters.block(str(layout["title"].get("text") or ""), layout["title"].get("font"), pixels=15)
-        self.bars = color_bars(drawing, letters)
-        self.legend = Legend(drawing, letters)
-        self.place = settings.legend if self.legend.entries else "off"
-        self.names_on_map: list[Node] = []
-        if self.place == "on":
-            self.names_on_map = self._names_on_map()
-        self.rulers: list[Ruler] = []
-        self.notes: list[Note] = []
-        self.margins = [0.0, 0.0, 0.0, 0.0]  # left, bottom, right, top, of what hangs out of the area
-        self.gaps: tuple[list[float], list[float]] = ([], [])
-        self.area = (100.0, 100.0)
-        self.height = 0.0
+    scene: Scene
+    settings: PrintSettings
+    type: Type
+    title: Block
+    axes: dict[str, Axis]
+    legend: Legend
+    bars: list[ColorBar]
+    text_color: RGBA
+    legend_side: str
+    area: Rect = (0.0, 0.0, 1.0, 1.0)
+    outer: Rect = (0.0, 0.0, 1.0, 1.0)
+    texts: list[Written] = field(default_factory=list)
 
-    @property
-    def above(self) -> list[ColorBar]:
-        """Colour bars above the plot."""
-        return [bar for bar in self.bars if bar.is_above]
+    # ---- room -------------------------------------------------------------------------------------------------------
 
-    @property
-    def below(self) -> list[ColorBar]:
-        """Colour bars below the plot."""
-        return [bar for bar in self.bars if bar.is_lying and not bar.is_above]
+    def lay_out(self, outer: Rect) -> None:
+        """Find the area for the axes within a part of the page."""
+        self.outer = outer
+        inner = self._inner(outer)
+        area = inner
+        for _ in range(4):
+            self._place(area)
+            left, bottom, right, top = self._reach()
+            area = (
+                min(inner[0] + max(area[0] - left, 0.0), inner[2] - 20),
+                min(inner[1] + max(area[1] - bottom, 0.0), inner[3] - 20),
+                max(inner[2] - max(right - area[2], 0.0), inner[0] + 20),
+                max(inner[3] - max(top - area[3], 0.0), inner[1] + 20),
+            )
+            area = (area[0], area[1], max(area[2], area[0] + 10), max(area[3], area[1] + 10))
+        self._place(area)
 
-    @property
-    def beside(self) -> list[ColorBar]:
-        """Colour bars at the right."""
-        return [bar for bar in self.bars if not bar.is_lying]
+    def natural_height(self, width: float) -> float:
+        """Points that the figure wants to be high, if it is so wide."""
+        height = width * 0.8
+        for _ in range(4):
+            self.lay_out((0.0, 0.0, width, height))
+            chrome = height - (self.area[3] - self.area[1])
+            highest = min(max(_HIGHEST, chrome + self._height_of_names()), LARGEST_MM * MM)
+            height = min(self._wanted(self.area[2] - self.area[0]) + chrome, highest)
+        return max(height, 20 * MM)
 
-    def fit(self, width: float, height: float | None) -> float:
-        """Lay out in a width, and in a height or as high as needed; the height in points."""
-        self.width = width
-        area = (0.6 * width, 0.5 * width)
-        for _ in range(_ROUNDS):
-            left, bottom, right, top = self._strips(width, area, height)
-            free = width - left - right
-            area_width = max(free - self.margins[0] - self.margins[2], 0.2 * width)
-            if height is None:
-                area_height = self._natural_height(area_width)
-            else:
-                area_height = max(height - top - bottom - self.margins[1] - self.margins[3], 0.2 * height)
-                if len(self.subplots) == 1 and (ratio := self.subplots[0].ratio):
-                    area_width = min(area_width, area_height / ratio)
-            area = (area_width, area_height)
-            self._measure(area)
-        left, bottom, right, top = self._strips(width, area, height)
-        self.area = area
-        self.height = height or area[1] + self.margins[1] + self.margins[3] + bottom + top
-        if height is None and self.place == "right":
-            self.height = max(self.height, self.legend.height + top + _EDGE)
-        self.corner = (left + self.margins[0], self.height - top - self.margins[3] - area[1])
-        return self.height
+    def _height_of_names(self) -> float:
+        """Points at which each row's name can just be read."""
+        lists = [axis.options.get("tickvals") for axis in self.axes.values() if not axis.is_x and axis.is_visible]
+        return max((len(names) for names in lists if names is not None), default=0) * SMALLEST_PT * 1.02
 
-    def _natural_height(self, area_width: float) -> float:
-        layout = self.drawing.layout
-        if len(self.subplots) == 1 and (ratio := self.subplots[0].ratio):
-            return area_width * ratio
+    def _wanted(self, width: float) -> float:
+        """Height of the area by the figure's proportions: those of a map, or its height on the screen."""
+        tied = [axis for axis in self.axes.values() if axis.options.get("scaleanchor")]
+        if len(tied) == 1 and not tied[0].is_x:
+            axis, other = tied[0], self.axes.get(str(tied[0].options["scaleanchor"]))
+            if other is not None:
+                ratio = float(axis.options.get("scaleratio") or 1)
+                return width * float(np.clip(ratio * abs(axis.high - axis.low) / abs(other.high - other.low), 0.3, 1.5))
+        layout = self.scene.layout
+        if self._is_map:
+            first = self.scene.traces[0]
+            (left, right), (bottom, top) = self.axes[x_of(first)].domain, self.axes[y_of(first)].domain
+            return width * (right - left) / max(top - bottom, 0.05)
         if layout.get("height"):
             margin = layout.get("margin") or {}
-            inside = float(layout["height"]) - float(margin.get("t") or 0) - float(margin.get("b") or 0)
-            return max(inside, 60.0) * self.letters.scale
-        return min(0.68 * area_width, 62 / 25.4 * 72)
+            px = float(layout["height"]) - float(margin.get("t", 100)) - float(margin.get("b", 80))
+            return max(px, 60.0) * self.type.unit
+        return min(width * 0.72, 300 * self.type.unit * 1.4)
 
-    def _strips(
-        self, width: float, area: tuple[float, float], height: float | None
-    ) -> tuple[float, float, float, float]:
-        """Room at the left, bottom, right and top for all that is not the plot itself."""
-        inner = width - 2 * _EDGE
+    def _inner(self, outer: Rect) -> Rect:
+        """What is left for axes and their texts beside title, colour bars and legend."""
+        left, bottom, right, top = outer
+        gap = 12 * self.type.unit
+        if self.title:
+            top -= self.title.height + gap * 0.7
         for bar in self.bars:
-            bar.arrange(along=area[0] if bar.is_lying else area[1], max_width=inner if bar.is_lying else 0.3 * inner)
-        top = bottom = right = _EDGE
-        if self.heading.text:
-            self.heading = self.heading.wrapped(inner)
-            top += self.heading.height + 0.4 * self.gap
-        top += sum(bar.height + self.gap for bar in self.above)
-        bottom += sum(bar.height + self.gap for bar in self.below)
-        if self.beside:
-            right += max(bar.width for bar in self.beside) + self.gap
-        if self.place == "right":
-            self.legend.arrange(max_width=0.42 * inner, max_height=max(area[1], 30.0), wide=False)
-            right += self.legend.width + 1.5 * self.gap
-        elif self.place == "below":
-            self.legend.arrange(max_width=inner, max_height=1e9, wide=True)
-            bottom += self.legend.height + self.gap
-        elif self.place == "on" and not self.names_on_map:
-            self.legend.arrange(max_width=0.6 * area[0], max_height=1e9, wide=False)
-        return _EDGE, bottom, right, top
+            width, height = bar.size(self._bar_room(bar))
+            if bar.side == "top":
+                top -= height + gap * 0.8
+            elif bar.side == "bottom":
+                bottom += height + gap * 0.6
+            else:
+                right -= width + gap
+        if self.legend and self.legend_side == "right":
+            right -= self.legend.width + gap
+        elif self.legend and self.legend_side == "below":
+            bottom += self.legend.height + gap * 0.6
+        return left, bottom, right, top
 
-    def _measure(self, area: tuple[float, float]) -> None:
-        """Lay out the axes in an area at the origin, and find what hangs out of it and between its planes."""
-        geometry = self.geometry
-        geometry.lay(area, self.gaps)
-        self.rulers = [ruler_of(axis, geometry.beside(axis), self.letters) for axis in geometry.axes.values()]
-        self.notes = notes_of(self._note_nodes(), geometry, self.letters)
-        n_columns, n_rows = len(geometry.x.bands), len(geometry.y.bands)
-        overhang = {
-            "left": [0.0] * n_columns,
-            "right": [0.0] * n_columns,
-            "bottom": [0.0] * n_rows,
-            "top": [0.0] * n_rows,
-        }
-        ends_x = [(geometry.x(low), geometry.x(high)) for low, high in geometry.x.bands]
-        ends_y = [(geometry.y(low), geometry.y(high)) for low, high in geometry.y.bands]
+    def _bar_room(self, bar: ColorBar) -> float:
+        left, bottom, right, top = self.outer
+        return top - bottom if bar.is_upright else right - left
 
-        def hang(column: int, row: int, box: Box, *, sideways: bool = True) -> None:
-            if sideways:
-                overhang["left"][column] = max(overhang["left"][column], ends_x[column][0] - box[0])
-                overhang["right"][column] = max(overhang["right"][column], box[2] - ends_x[column][1])
-            overhang["bottom"][row] = max(overhang["bottom"][row], ends_y[row][0] - box[1])
-            overhang["top"][row] = max(overhang["top"][row], box[3] - ends_y[row][1])
+    def choose_legend(self, width: float, height: float) -> None:
+        """Columns of the legend; it goes below where it would leave too little room at the right."""
+        if not self.legend or self.legend_side not in ("right", "below"):
+            return
+        if self.legend_side == "right":
+            self.legend = self.legend.within_height(height * 0.97)
+            if self.legend.width <= width * 0.42:
+                return
+            self.legend_side = "below"
+        self.legend = self.legend.within_width(width)
 
-        outside = [0.0, 0.0, 0.0, 0.0]
-        for ruler in self.rulers:
-            plane = geometry.beside(ruler.axis)
-            column, row = _nearest(ends_x, (plane[0], plane[2])), _nearest(ends_y, (plane[1], plane[3]))
-            for _, box, _ in ruler.texts:
-                hang(column, row, box)
-            for stroke in ruler.strokes:
-                hang(column, row, stroke.box)
-        for note in self.notes:
-            if note.plane is not None and note.node.get("bgcolor"):
-                continue
-            box = note.box
-            row = _nearest(ends_y, (box[1], box[3]))
-            is_above = str(note.node.get("yref")) == "paper" and 0 < ends_y[row][1] - box[1] + 1 < 3
-            if is_above and len(ends_y) > 1:
-                overhang["top"][row] = max(overhang["top"][row], box[3] - ends_y[row][1])
-            outside = [
-                max(outside[0], -box[0]), max(outside[1], -box[1]),
-                max(outside[2], box[2] - area[0]), max(outside[3], box[3] - area[1]),
-            ]  # fmt: skip
-        pad = 0.9 * self.letters.plain.size
-        self.gaps = (
-            [overhang["right"][i] + overhang["left"][i + 1] + pad * 0.6 * bool(overhang["left"][i + 1] > 0.5)
-             for i in range(n_columns - 1)],
-            [overhang["top"][i] + overhang["bottom"][i + 1] + pad * 0.8 for i in range(n_rows - 1)],
-        )  # fmt: skip
-        self.margins = [
-            max(overhang["left"][0] - ends_x[0][0], outside[0], 0.0),
-            max(overhang["bottom"][0] - ends_y[0][0], outside[1], 0.0),
-            max(overhang["right"][-1] - (area[0] - ends_x[-1][1]), outside[2], 0.0),
-            max(overhang["top"][-1] - (area[1] - ends_y[-1][1]), outside[3], 0.0),
+    # ---- texts ------------------------------------------------------------------------------------------------------
+
+    def _place(self, area: Rect) -> None:
+        self.area = area
+        place_axes(self.axes, area)
+        self.texts = [
+            text for axis in self.axes.values() for text in axis_texts(axis, self.axes, self.type, self.text_color)
         ]
+
+    def _annotations(
+        self,
+    ) -> tuple[list[Written], list[Written], list[tuple[tuple[float, float], Written, RGBA, float]]]:
+        frame = Frame(self.axes, self.area)
+        width = self.outer[2] - self.outer[0]
+        return annotations_of(self.scene, frame, self.type, self.text_color, widest=width)
+
+    def _reach(self) -> Rect:
+        """What axes, their texts and annotations beside them cover."""
+        beside, _, _ = self._annotations()
+        shown = [axis for axis in self.axes.values() if axis.is_visible]
+        boxes = [text.box for text in (*self.texts, *beside)]
+        boxes.append(self.area)
+        room = 1.5 if shown else 0.0
+        lows, highs = np.min([box[:2] for box in boxes], axis=0), np.max([box[2:] for box in boxes], axis=0)
+        return float(lows[0]), float(lows[1]), float(highs[0]) + room, float(highs[1]) + room
 
     # ---- drawing ----------------------------------------------------------------------------------------------------
 
-    def draw(self, page: Page, left: float = 0.0, bottom: float = 0.0) -> None:
-        """Draw with the bottom left corner of the room there."""
-        geometry, pixel, layout = self.geometry, self.letters.scale, self.drawing.layout
-        geometry.left, geometry.bottom = left + self.corner[0], bottom + self.corner[1]
-        rulers = [ruler_of(axis, geometry.beside(axis), self.letters) for axis in geometry.axes.values()]
-        for ruler in rulers:
-            ruler.draw(page)
-        for subplot in self.subplots:
-            plane = geometry.plane(subplot)
-            axes = page.axes(plane, subplot.x.range, subplot.y.range)
-            if (background := rgba(str(layout.get("plot_bgcolor") or "transparent")))[3] and background[:3] != (
-                1,
-                1,
-                1,
-            ):
-                page.rectangle(plane, fill=background, zorder=0.3)
-            share = (plane[2] - plane[0]) / _SCREEN_WIDTH
-            point = min(max(share, 0.45 * pixel), 1.6 * pixel)
-            draw_traces(axes, subplot, layout, pixel=pixel, point=point, size=self.settings.point_size,
-                        bitmap=self.bitmap)  # fmt: skip
-            self._write_in(page, plane, subplot.traces, point)
-        draw_shapes(page, layout["shapes"], geometry, pixel=pixel)
-        draw_images(page, layout["images"], geometry)
-        for note in notes_of(self._note_nodes(), geometry, self.letters):
-            note.draw(page, pixel)
-        self._draw_around(page, left, bottom)
+    def draw(self, figure: Figure) -> None:
+        """Draw all of it."""
+        frame = Frame(self.axes, self.area)
+        draw_images(figure, self.scene, frame)
+        for axis in self.axes.values():
+            draw_axis(figure, axis, self.axes, self.type, self.text_color)
+        self._draw_traces(figure)
+        draw_shapes(figure, self.scene, frame, self.type)
+        beside, on_plot, arrows = self._annotations()
+        if self.legend_side == "on" and self._is_map:
+            on_plot += self._names(on_plot)
+        elif self.legend_side == "on" and self.legend:
+            self._draw_legend_within(figure)
+        led = {id(arrow[1]) for arrow in arrows if _is_away(arrow[0], arrow[1])}
+        held = {number for number, text in enumerate(on_plot) if id(text) in led}
+        points = np.concatenate([self._on_page(trace) for trace in self.scene.traces] or [np.empty((0, 2))])
+        on_plot = keep_clear(on_plot, points, self._inner(self.outer), held=held)
+        shown = {id(text) for text in (*on_plot, *beside)}
+        draw_arrows(figure, [arrow for arrow in arrows if id(arrow[1]) in shown])
+        for text in (*self.texts, *beside, *on_plot):
+            text.draw(figure)
+        self._draw_surroundings(figure)
 
-    def _draw_around(self, page: Page, left: float, bottom: float) -> None:
-        """Title, colour bars, legend."""
-        area_left, area_bottom = left + self.corner[0], bottom + self.corner[1]
-        area_right, area_top = area_left + self.area[0], area_bottom + self.area[1]
-        y = bottom + self.height - _EDGE
-        if self.heading.text:
-            self.heading.draw(page, self.heading.box(left + _EDGE, y, va="top"))
-            y -= self.heading.height + 0.4 * self.gap
-        for bar in self.above:
-            bar.draw(page, left + _EDGE if bar.x < 0.4 else self._centred(bar, area_left, left), y)
-            y -= bar.height + self.gap
-        right = area_right + self.margins[2] + self.gap
-        y = area_top
-        for bar in self.beside:
-            bar.draw(page, right, y)
-            y -= bar.height + self.gap
-        if self.beside:
-            right += max(bar.width for bar in self.beside) + self.gap
-        y = area_bottom - self.margins[1] - self.gap
-        for bar in self.below:
-            bar.draw(page, self._centred(bar, area_left, left), y)
-            y -= bar.height + self.gap
-        if self.place == "right":
-            high = self.geometry.plane(self.subplots[0])[3] if len(self.subplots) == 1 else area_top
-            self.legend.draw(page, right + 0.5 * self.gap, max(high, bottom + self.legend.height + _EDGE))
-        elif self.place == "below":
-            start = min(area_left, left + self.width - _EDGE - self.legend.width)
-            self.legend.draw(page, max(start, left + _EDGE), y)
-        elif self.place == "on" and not self.names_on_map:
-            self._draw_inside(page)
+    def _draw_traces(self, figure: Figure) -> None:
+        size = figure.get_size_inches() * 72
+        look = self._look()
+        pairs = dict.fromkeys((x_of(trace), y_of(trace)) for trace in self.scene.traces)
+        for x_name, y_name in pairs:
+            x, y = self.axes[x_name], self.axes[y_name]
+            place = (x.start / size[0], y.start / size[1], (x.stop - x.start) / size[0], (y.stop - y.start) / size[1])
+            ax = figure.add_axes(place, frame_on=False, zorder=2)
+            ax.set_axis_off()
+            ax.set_autoscale_on(False)
+            ax.set_xlim(x.low, x.high)
+            ax.set_ylim(y.low, y.high)
+            traces = [trace for trace in self.scene.traces if (x_of(trace), y_of(trace)) == (x_name, y_name)]
+            for trace in traces:
+                draw_trace(ax, trace, traces, (x, y), look)
 
-    def _centred(self, bar: ColorBar, area_left: float, left: float) -> float:
-        start = area_left + (self.area[0] - bar.length) * (0.5 if bar.x >= 0.4 else 0.0)
-        return max(start, left + _EDGE)
-
-    def _draw_inside(self, page: Page) -> None:
-        """The legend in the corner of the first plane with the fewest points."""
-        subplot = self.subplots[0]
-        left, bottom, right, top = self.geometry.plane(subplot)
-        width, height = self.legend.width, self.legend.height
-        pad = 0.8 * self.gap
-        far, low = right - width - pad, bottom + height + pad
-        corners = [(far, top - pad), (left + pad, top - pad), (far, low),
-                   (left + pad, low)]  # fmt: skip
-        counts = [0] * 4
-        for trace in subplot.traces:
-            if not trace["type"].startswith("scatter"):
-                continue
-            xs, ys = coordinates(trace, subplot.x, subplot.y)
-            px = left + (xs - subplot.x.range[0]) / (subplot.x.range[1] - subplot.x.range[0]) * (right - left)
-            py = bottom + (ys - subplot.y.range[0]) / (subplot.y.range[1] - subplot.y.range[0]) * (top - bottom)
-            for number, (x, y) in enumerate(corners):
-                counts[number] += int(((px > x) & (px < x + width) & (py < y) & (py > y - height)).sum())
-        x, y = corners[counts.index(min(counts))]
-        page.rectangle((x - 2, y - height - 1, x + width + 2, y + 1), fill=(1, 1, 1, 0.8), zorder=3.5)
-        self.legend.draw(page, x, y)
-
-    # ---- text in planes ---------------------------------------------------------------------------------------------
-
-    def _note_nodes(self) -> list[Node]:
-        return [*self.drawing.layout["annotations"], *self.names_on_map]
-
-    def _names_on_map(self) -> list[Node]:
-        """Names of the traces of a map at the middles of their points, where no annotation says them already."""
-        import numpy as np
-
-        if len(self.subplots) != 1 or not self.subplots[0].ratio:
-            return []
-        subplot = self.subplots[0]
-        said = {str(node.get("text")) for node in self.drawing.layout["annotations"]}
-        found: list[Node] = []
-        for entry in self.legend.entries:
-            if entry.trace is None:
-                continue
-            name = str(entry.trace["name"]).rpartition(" (")[0] or str(entry.trace["name"])
-            xs, ys = coordinates(entry.trace, subplot.x, subplot.y)
-            if name in said or f"<b>{name}</b>" in said or not len(xs):
-                continue
-            middle = np.nanmedian(xs), np.nanmedian(ys)
-            nearest = int(np.nanargmin((xs - middle[0]) ** 2 + (ys - middle[1]) ** 2))
-            found.append(
-                {"x": float(xs[nearest]), "y": float(ys[nearest]), "text": name, "showarrow": False,
-                 "font": {"size": 12}, "bgcolor": "rgba(255, 255, 255, 0.72)"}
-            )  # fmt: skip
-        return found if found or said else []
-
-    def _write_in(self, page: Page, plane: Box, traces: list[Node], point: float) -> None:
-        for block, box in self._texts(plane, traces, point):
-            block.draw(page, box, zorder=4)
-
-    def _texts(self, plane: Box, traces: list[Node], point: float) -> Iterator[tuple[Block, Box]]:
-        """Texts of points and of cells."""
-        left, bottom, right, top = plane
-        subplot = next(s for s in self.subplots if s.traces is traces)
-        x, y = subplot.x, subplot.y
-        for trace in traces:
-            if trace["type"] == "heatmap":
-                for at_x, at_y, text, is_dark in cell_texts(trace, x, y):
-                    font = self.letters.font(trace.get("textfont"), pixels=11)
-                    size = min(font.size, 0.42 * (right - left) / max(abs(x.range[1] - x.range[0]), 1))
-                    color = (1.0, 1.0, 1.0, 1.0) if is_dark else font.color
-                    block = Block(text, Font(font.family, size, color))
-                    place = left + x.share(at_x) * (right - left), bottom + y.share(at_y) * (top - bottom)
-                    yield block, block.box(*place, ha="center", va="middle")
-            elif trace["type"].startswith("scatter") and "text" in mode_of(trace) and trace.get("text") is not None:
-                yield from self._point_texts(plane, trace, (x, y), point)
-
-    def _point_texts(self, plane: Box, trace: Node, axes: tuple, point: float) -> Iterator[tuple[Block, Box]]:  # type: ignore[type-arg]
-        left, bottom, right, top = plane
-        x, y = axes
-        xs, ys = coordinates(trace, x, y)
-        given = trace["text"]
-        texts = [given] * len(xs) if isinstance(given, str) else list(given)
-        position = trace.get("textposition") or "middle center"
-        positions = [position] * len(xs) if isinstance(position, str) else list(position)
-        size = (trace.get("marker") or {}).get("size")
-        away = (
-            (float(size) if isinstance(size, (int, float)) else 6.0) * point / 2 if "markers" in mode_of(trace) else 0
+    @property
+    def _is_map(self) -> bool:
+        """Whether both axes are of one scale, or have no numbers."""
+        first = next(iter(self.scene.traces), None)
+        if first is None or not first["type"].startswith("scatter"):
+            return False
+        pair = self.axes[x_of(first)], self.axes[y_of(first)]
+        return all(a.options.get("showticklabels") is False or not a.is_visible for a in pair) or any(
+            a.options.get("scaleanchor") for a in pair
         )
-        for at_x, at_y, text, where in zip(xs, ys, texts, positions, strict=False):
-            if not text or not (0 <= x.share(at_x) <= 1 and 0 <= y.share(at_y) <= 1):
-                continue
-            up, across = str(where).split()
-            block = self.letters.block(str(text), trace.get("textfont"))
-            px = left + x.share(at_x) * (right - left) + {"left": -away, "right": away}.get(across, 0.0)
-            py = bottom + y.share(at_y) * (top - bottom) + {"top": away, "bottom": -away}.get(up, 0.0)
-            ha = {"left": "right", "right": "left"}.get(across, "center")
-            va = {"top": "bottom", "bottom": "top"}.get(up, "middle")
-            box = block.box(px, py, ha=ha, va=va)
-            shift = max(left - box[0], 0.0) - max(box[2] - right, 0.0) if ha == "center" else 0.0
-            yield block, (box[0] + shift, box[1], box[2] + shift, box[3])
+
+    def _look(self) -> Look:
+        """Markers grow with a map of many points, and by the size asked for."""
+        unit, scene = self.type.unit, self.scene
+        if scene.n_points >= _MANY_POINTS:
+            pairs = {(x_of(t), y_of(t)) for t in scene.traces if n_points_of(t)}
+            sides = [np.sqrt(self.axes[x].stop - self.axes[x].start) * np.sqrt(self.axes[y].stop - self.axes[y].start)
+                     for x, y in pairs]  # fmt: skip
+            full = _MAP_PX if self._is_map else _MAP_PX * 1.5
+            unit *= float(np.clip(max(sides) / (full * unit), 0.5, 1.4))
+        if self.settings.point_size:
+            main = max(scene.traces, key=n_points_of, default=None)
+            size = inside(main or {}, "marker.size", DEFAULT_PX)
+            unit = self.settings.point_size / max(float(np.median(np.asarray(size, dtype=float))), 1e-6)
+        on_layer = {
+            kind: sum(n_points_of(t) for t in scene.traces if t["type"] == kind) for kind in ("scatter", "scattergl")
+        }
+        bitmap = frozenset(kind for kind, n in on_layer.items() if scene.is_rasterised and n > MAX_VECTOR_POINTS // 10)
+        return Look(self.type, unit, self.text_color, bitmap)
+
+    def _draw_legend_within(self, figure: Figure) -> None:
+        """The legend in the corner of the first axes that holds least."""
+        first = self.scene.traces[0]
+        x, y = self.axes[x_of(first)], self.axes[y_of(first)]
+        legend, room = self.legend.in_columns(1), self.legend.entries[0].block.size
+        points = np.concatenate([self._on_page(trace) for trace in self.scene.traces] or [np.empty((0, 2))])
+        found: list[tuple[int, float, float]] = []
+        for top in (y.stop - room / 2, y.start + legend.height + room / 2):
+            for left in (x.stop - legend.width - room / 2, x.start + room):
+                covered = (points >= (left, top - legend.height)) & (points <= (left + legend.width, top))
+                found.append((int(covered.all(axis=1).sum()), left, top))
+        _, left, top = min(found, key=lambda corner: corner[0])
+        legend.draw(figure, left, top, self.text_color)
+
+    def _on_page(self, trace: Json) -> np.ndarray:
+        """(n, 2) places of a trace on the page, as far as its axes show them."""
+        x, y = self.axes[x_of(trace)], self.axes[y_of(trace)]
+        columns = column_of(trace, is_x=True), column_of(trace, is_x=False)
+        if columns[0] is None or columns[1] is None or trace["type"] == "heatmap":
+            return np.empty((0, 2))
+        places = x.linear(columns[0]), y.linear(columns[1])
+        if len(places[0]) != len(places[1]):
+            return np.empty((0, 2))
+        shown = x.shows(places[0]) & y.shows(places[1])
+        return np.asarray(np.c_[x.page(places[0]), y.page(places[1])][shown])
+
+    def _names(self, written: list[Written]) -> list[Written]:
+        taken = {text.block.plain for text in written}
+        return names_on_plot(self.scene, self.type, self.text_color, self._on_page, taken)
+
+    def _draw_surroundings(self, figure: Figure) -> None:
+        left, bottom, right, top = self.outer
+        gap = 12 * self.type.unit
+        if self.title:
+            Written(self.title, (left, top), "left", "top", self.text_color).draw(figure)
+            top -= self.title.height + gap * 0.7
+        if self.legend and self.legend_side == "below":
+            x = left + max((right - left - self.legend.width) / 2, 0.0)
+            self.legend.draw(figure, x, bottom + self.legend.height, self.text_color)
+            bottom += self.legend.height + gap * 0.6
+        elif self.legend and self.legend_side == "right":
+            right -= self.legend.width
+            self.legend.draw(figure, right, self._plot_top(), self.text_color)
+            right -= gap
+        for bar in self.bars:
+            room = self._bar_room(bar)
+            width, height = bar.size(room)
+            if bar.side == "top":
+                bar.draw(figure, left, top, room=room, color=self.text_color)
+                top -= height + gap * 0.8
+            elif bar.side == "bottom":
+                x = (self.area[0] + self.area[2] - width) / 2
+                bar.draw(figure, max(x, left), bottom + height, room=room, color=self.text_color)
+                bottom += height + gap * 0.6
+            else:
+                right -= width
+                bar.draw(figure, right, self._plot_top(), room=room, color=self.text_color)
+                right -= gap
+
+    def _plot_top(self) -> float:
+        """Top of the highest axes, where a legend beside them begins."""
+        return max((axis.stop for axis in self.axes.values() if not axis.is_x), default=self.area[3])
 
 
-def _nearest(ends: list[tuple[float, float]], own: tuple[float, float]) -> int:
-    """The band whose middle is nearest."""
-    middle = (own[0] + own[1]) / 2
-    distance = [max(low - middle, middle - high, 0.0) for low, high in ends]
-    return distance.index(min(distance))
+def _is_away(point: tuple[float, float], text: Written) -> bool:
+    """Whether a text stands beside the point that it speaks of."""
+    left, bottom, right, top = text.box
+    return not (left <= point[0] <= right and bottom <= point[1] <= top)
+
+
+def plot_of(scene: Scene, settings: PrintSettings, type: Type, *, title: str, width: float) -> Plot:
+    """Measure a figure for a width in points; `lay_out` then gives it its place."""
+    layout = scene.layout
+    color = rgba(str(inside(layout, "font.color", "#1f2933")))
+    bars, is_taken = color_bars_of(scene, type, legend=settings.legend, widest=width)
+    own = inside(layout, "title.text") or (layout["title"] if isinstance(layout.get("title"), str) else "")
+    is_own = not title and not is_taken
+    block = type.block(
+        title or ("" if is_taken else own),
+        float(inside(layout, "title.font.size", 15)) if is_own else 15.0,
+        bold=not is_own,
+        widest=width,
+    )
+    legend = Legend() if settings.legend == "off" else legend_of(scene, type)
+    return Plot(scene, settings, type, block, axes_of(scene), legend, bars, color, settings.legend)

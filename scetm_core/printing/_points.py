@@ -1,235 +1,214 @@
-"""How are scatters drawn: lines, fills, error bars and markers?"""
+"""How are the points of a trace drawn: their place, size, symbol and colour?"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.collections import LineCollection, PathCollection
-from matplotlib.markers import MarkerStyle
-from matplotlib.transforms import Affine2D
 
-from scetm_core.printing._axis import Axis
-from scetm_core.printing._colors import CLEAR, RGBA, colors_of, faded, is_numeric, rgba, scale_of
-from scetm_core.printing._page import line_style
-from scetm_core.printing._read import Node, mode_of
+from scetm_core.printing._axes import Axis, as_numbers
+from scetm_core.printing._color import Scale, ends, rgba, rgba_of_each
+from scetm_core.printing._read import Json, inside
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.path import Path
 
-SYMBOLS = {
-    "circle": "o", "square": "s", "diamond": "D", "cross": "P", "x": "X", "triangle-up": "^", "triangle-down": "v",
-    "triangle-left": "<", "triangle-right": ">", "pentagon": "p", "hexagon": "h", "star": "*", "line-ns": "|",
-    "line-ew": "_", "cross-thin": "+", "x-thin": "x", "asterisk": "*",
+    from scetm_core.printing._traces import Look
+
+DEFAULT_PX = 6.0
+SMALLEST_PT = 0.9
+"""Diameter below which print loses a point."""
+_SYMBOLS = {  # plotly's name -> matplotlib's, and how much larger the latter must be
+    "circle": ("o", 1.0), "square": ("s", 1.0), "diamond": ("D", 0.92), "cross": ("P", 1.1), "x": ("X", 1.1),
+    "triangle-up": ("^", 1.1), "triangle-down": ("v", 1.1), "triangle-left": ("<", 1.1), "triangle-right": (">", 1.1),
+    "pentagon": ("p", 1.1), "hexagon": ("h", 1.1), "hexagon2": ("H", 1.1), "star": ("*", 1.35),
+    "star-diamond": ("D", 1.0), "diamond-tall": ("d", 1.2), "diamond-wide": ("D", 1.0), "line-ns": ("|", 1.4),
+    "line-ew": ("_", 1.4), "cross-thin": ("+", 1.4), "x-thin": ("x", 1.0), "asterisk": ("x", 1.0),
 }  # fmt: skip
-_HOLLOW = {"|", "_", "+", "x"}
+_NUMBERED = (
+    "circle", "square", "diamond", "cross", "x", "triangle-up", "triangle-down", "triangle-left", "triangle-right",
+)  # fmt: skip
 
 
-def draw_scatter(
-    axes: Axes, trace: Node, x: Axis, y: Axis, *, pixel: float, point: float, size: float, bitmap: bool, zorder: float
-) -> None:
-    """Draw one trace.
-
-    Parameters
-    ----------
-    pixel, point
-        A screen pixel in points: of lines, of markers.
-    size
-        Diameter of all markers in points instead of their own; 0: their own.
-    bitmap
-        Markers as a bitmap.
-    """
-    xs, ys = coordinates(trace, x, y)
-    mode, opacity = mode_of(trace), float(1 if trace.get("opacity") is None else trace["opacity"])
-    _fill(axes, trace, (xs, ys), opacity=opacity, zorder=zorder)
-    if "lines" in mode:
-        line = trace.get("line") or {}
-        color = faded(main_color(trace, "line"), opacity)
-        places = _stepped(xs, ys, str(line.get("shape") or "linear"))
-        width = float(2 if line.get("width") is None else line["width"])
-        axes.plot(*places, color=color, lw=width * pixel, ls=line_style(str(line.get("dash") or "solid")),
-                  solid_capstyle="round", solid_joinstyle="round", zorder=zorder)  # fmt: skip
-    for letter in "xy":
-        _error_bars(axes, trace, (xs, ys), letter=letter, log=(x if letter == "x" else y).kind == "log", pixel=pixel,
-                    zorder=zorder)  # fmt: skip
-    if "markers" in mode:
-        for markers in marker_groups(trace, xs, ys, pixel=pixel, point=point, size=size, opacity=opacity):
-            markers.set_offset_transform(axes.transData)
-            markers.set(zorder=zorder + 0.01, rasterized=bitmap or None)
-            axes.add_collection(markers, autolim=False)
-            if not trace.get("cliponaxis", True):
-                markers.set_clip_on(False)
+def is_one(value: Any) -> bool:
+    """Whether it is one number for all points."""
+    return isinstance(value, (int, float, np.number))
 
 
-def coordinates(trace: Node, x: Axis, y: Axis) -> tuple[np.ndarray, np.ndarray]:
-    """Both of the trace's points along the axes; the missing one counts from 0."""
-    given = {letter: trace.get(letter) for letter in "xy"}
-    n_points = min((len(values) for values in given.values() if values is not None), default=0)
-    numbers = [
-        np.arange(n_points, dtype=float) if given[axis.letter] is None else axis.along(given[axis.letter])[:n_points]
-        for axis in (x, y)
-    ]
-    return numbers[0], numbers[1]
+def symbol_of(name: Any) -> tuple[str, float, bool]:
+    """Marker of matplotlib, how much larger it must be, and whether it is hollow."""
+    text = str(name)
+    if text.isdigit():
+        number = int(text)
+        base = number % 100
+        text = _NUMBERED[base] if base < len(_NUMBERED) else "circle"
+        text += "-open" if 100 <= number % 300 < 200 else ""
+    base_name = text.replace("-dot", "").removesuffix("-open")
+    marker, larger = _SYMBOLS.get(base_name, ("o", 1.0))
+    return marker, larger, text.replace("-dot", "").endswith("-open") or marker in "|_+x"
 
 
-def main_color(trace: Node, of: str = "marker") -> RGBA:
-    """The one colour of a trace, as its legend shows it."""
-    for part in (of, "marker", "line"):
-        color = (trace.get(part) or {}).get("color")
-        if isinstance(color, str):
-            return rgba(color)
-        if color is not None and not isinstance(color, (int, float)) and len(color) and isinstance(color[0], str):
-            return rgba(color[0])
-    return rgba(str(trace["default_color"]))
+def scale_of_points(trace: Json) -> Scale | None:
+    """The colour scale of points that are coloured by numbers."""
+    values = inside(trace, "marker.color")
+    if values is None or isinstance(values, str) or not _is_numeric(values):
+        return None
+    low, high = ends(as_numbers(values), inside(trace, "marker.cmin"), inside(trace, "marker.cmax"))
+    return Scale(
+        inside(trace, "marker.colorscale", "Viridis"), low, high,
+        reverse=bool(inside(trace, "marker.reversescale", False)),
+    )  # fmt: skip
 
 
-def marker_groups(
-    trace: Node, xs: np.ndarray, ys: np.ndarray, *, pixel: float, point: float, size: float, opacity: float
-) -> list[PathCollection]:
-    """The markers, those of one symbol together."""
-    marker = trace.get("marker") or {}
-    n_points = len(xs)
-    shown = np.isfinite(xs) & np.isfinite(ys)
-    own = marker.get("opacity")
-    alpha = np.broadcast_to(np.asarray(1.0 if own is None else own, dtype=float), n_points) * opacity
-    colors = _colors(trace, marker, n_points)
-    colors = colors * np.array([1, 1, 1, 0]) + np.stack([0 * alpha, 0 * alpha, 0 * alpha, colors[:, 3] * alpha], -1)
-    sizes = _sizes(marker, n_points, point=point, size=size)
-    symbols = marker.get("symbol")
-    symbols = [symbols] * n_points if symbols is None or isinstance(symbols, (str, int)) else list(symbols)
-    kinds = np.array([str(symbol or "circle") for symbol in symbols], dtype=object)
-    edge = marker.get("line") or {}
-    found = []
-    for kind in dict.fromkeys(kinds.tolist()):
-        rows = np.flatnonzero((kinds == kind) & shown)
-        if len(rows):
-            found.append(_collection(kind, (xs[rows], ys[rows]), colors[rows], sizes[rows], edge, alpha[rows], pixel))
+def _is_numeric(values: Any) -> bool:
+    if isinstance(values, np.ndarray) and values.dtype.kind in "fiu":
+        return True
+    first = next((value for value in values if value is not None), None) if len(values) else None
+    return isinstance(first, (int, float, np.number))
+
+
+def colors_of(trace: Json, n_points: int) -> np.ndarray:
+    """(n, 4), or (1, 4) where all have one colour; opacity included, but for selections."""
+    color = inside(trace, "marker.color")
+    if (scale := scale_of_points(trace)) is not None:
+        found = scale(as_numbers(color))[:n_points]
+    elif color is None or isinstance(color, str):
+        line = inside(trace, "line.color")
+        found = np.array([rgba(color or (line if isinstance(line, str) else "#636efa"))])
+    else:
+        found = rgba_of_each(color)[:n_points]
+    found = np.array(found)
+    opacity: Any = inside(trace, "marker.opacity", 1.0)
+    if not is_one(opacity):
+        values = np.asarray(opacity, dtype=float)[:n_points]
+        found = np.repeat(found, n_points, axis=0) if len(found) == 1 else found
+        found[:, 3] *= values
+    else:
+        found[:, 3] *= float(opacity)
+    found[:, 3] *= float(inside(trace, "opacity", 1.0))
     return found
 
 
-def _collection(
-    kind: str, places: tuple[np.ndarray, np.ndarray], colors: np.ndarray, sizes: np.ndarray, edge: Node,
-    alpha: np.ndarray, pixel: float,
-) -> PathCollection:  # fmt: skip
-    base = kind.removesuffix("-dot").removesuffix("-open")
-    sign = SYMBOLS.get(base, "o")
-    width = edge.get("width")
-    width = float(width) if isinstance(width, (int, float)) else None
-    is_open = kind.endswith("-open") or sign in _HOLLOW
-    if is_open:
-        if sign in _HOLLOW and isinstance(edge.get("color"), str):
-            edges = np.array([faded(rgba(edge["color"]), float(a)) for a in alpha[:1]])
-        else:
-            edges = colors
+def _with_selection(trace: Json, colors: np.ndarray, n_points: int) -> np.ndarray:
+    """Points outside a selection fade."""
+    chosen = trace.get("selectedpoints")
+    if chosen is None:
+        return colors
+    is_chosen = np.zeros(n_points, dtype=bool)
+    rows = np.asarray(chosen, dtype=int)
+    is_chosen[rows[(rows >= 0) & (rows < n_points)]] = True
+    found = np.repeat(colors, n_points, axis=0) if len(colors) == 1 else colors
+    base: Any = inside(trace, "marker.opacity", 1.0)
+    faint: Any = inside(trace, "unselected.marker.opacity")
+    own = np.asarray(base, dtype=float) if not is_one(base) else float(base)
+    share = 0.2 if faint is None else float(faint) / np.maximum(own, 1e-9)
+    found[:, 3] = np.where(is_chosen, found[:, 3], np.minimum(found[:, 3] * share, 1))
+    if (other := inside(trace, "unselected.marker.color")) is not None:
+        found[~is_chosen, :3] = rgba(other)[:3]
+    return found
+
+
+def draw_points(ax: Axes, trace: Json, xy: tuple[np.ndarray, np.ndarray], axes: tuple[Axis, Axis], look: Look) -> None:
+    """Points within the range of the axes; those of one look as one marker that is drawn many times."""
+    x, y = xy
+    n_points = len(x)
+    shown = np.isfinite(x) & np.isfinite(y) & axes[0].shows(x) & axes[1].shows(y)
+    if not shown.any():
+        return
+    colors = _with_selection(trace, colors_of(trace, n_points), n_points)
+    size: Any = inside(trace, "marker.size", DEFAULT_PX)
+    sizes = np.asarray([float(size)]) if is_one(size) else as_numbers(size)[:n_points]
+    if not is_one(size):
+        sizes = _sized(trace, sizes)
+    sizes = np.maximum(sizes * look.marker_unit, SMALLEST_PT if is_one(size) else 0.0)
+    symbols = inside(trace, "marker.symbol", "circle")
+    words = np.array([str(symbols)]) if isinstance(symbols, (str, int)) else np.asarray(symbols).astype(str)[:n_points]
+    for number, word in enumerate(dict.fromkeys(words.tolist())):
+        name = f"points-{trace['_id']}" + (f"-{number}" if number else "")
+        rows = np.flatnonzero(shown & (words == word) if len(words) > 1 else shown)
+        if not len(rows):
+            continue
+        rgba_rows = colors if len(colors) == 1 else colors[rows]
+        sizes_rows = sizes if len(sizes) == 1 else sizes[rows]
+        _draw_one_symbol(ax, trace, (x[rows], y[rows]), (word, name), rgba_rows, sizes_rows, look)
+
+
+def _sized(trace: Json, sizes: np.ndarray) -> np.ndarray:
+    """Sizes in pixels, by `sizemode` and `sizeref`."""
+    reference = float(inside(trace, "marker.sizeref", 1) or 1)
+    scaled = sizes / reference
+    if inside(trace, "marker.sizemode", "diameter") == "area":
+        scaled = 2 * np.sqrt(np.maximum(scaled, 0) / np.pi)
+    return np.asarray(np.maximum(np.nan_to_num(scaled), float(inside(trace, "marker.sizemin", 0) or 0)))
+
+
+def _draw_one_symbol(
+    ax: Axes, trace: Json, xy: tuple[np.ndarray, np.ndarray], symbol_and_name: tuple[str, str], colors: np.ndarray,
+    sizes: np.ndarray, look: Look,
+) -> None:  # fmt: skip
+    from matplotlib.collections import PathCollection
+    from matplotlib.lines import Line2D
+    from matplotlib.markers import MarkerStyle
+    from matplotlib.transforms import IdentityTransform
+
+    from scetm_core.printing._traces import LAYERS
+
+    symbol, name = symbol_and_name
+    marker, larger, hollow = symbol_of(symbol)
+    width: Any = inside(trace, "marker.line.width", 1.0 if hollow else 0.0)
+    width = float(width if is_one(width) else np.max(width))
+    stated = inside(trace, "marker.line.color")
+    edge: Any = rgba(stated) if isinstance(stated, str) else None
+    if hollow:
         faces: Any = "none"
-        width = (1.2 if width is None else width) * pixel
+        edges: Any = np.broadcast_to(edge, colors.shape) if edge is not None and marker in "|_+x" else colors
     else:
-        faces, edges = _one(colors), np.array([CLEAR])
-        width = (width or 0) * pixel
-        if width:
-            edges = np.array([rgba(edge["color"]) if isinstance(edge.get("color"), str) else (0.27, 0.27, 0.27, 1.0)])
-    markers = PathCollection(
-        [symbol_path(sign)], sizes=_one(sizes**2), facecolors=faces, edgecolors=_one(edges) if width else "none",
-        linewidths=[width], offsets=np.column_stack(places),
+        faces = colors
+        edges = "none" if width == 0 else edge if edge is not None else rgba("#444")
+    common: dict[str, Any] = {"zorder": LAYERS[trace["type"]], "gid": name, "clip_on": False}
+    if len(colors) == 1 and len(sizes) == 1:
+        points: Any = Line2D(
+            *xy, linestyle="none", marker=marker, markersize=float(sizes[0]) * larger,
+            markerfacecolor="none" if hollow else tuple(colors[0]),
+            markeredgecolor=tuple(edges[0]) if isinstance(edges, np.ndarray) else edges,
+            markeredgewidth=look.line(width), **common,
+        )  # fmt: skip
+        points.set_rasterized(trace["type"] in look.bitmap)
+        ax.add_line(points)
+        return
+    style = MarkerStyle(marker)
+    points = PathCollection(
+        [style.get_path().transformed(style.get_transform())], sizes=(sizes * larger) ** 2, offsets=np.c_[xy],
+        offset_transform=ax.transData, facecolors=faces, edgecolors=edges, linewidths=look.line(width), **common,
     )  # fmt: skip
-    markers.set_transform(Affine2D())
-    return markers
+    points.set_transform(IdentityTransform())
+    points.set_rasterized(trace["type"] in look.bitmap)
+    ax.add_collection(points, autolim=False)
 
 
-def symbol_path(sign: str) -> Path:
-    """Outline of a symbol, one across."""
-    style = MarkerStyle(sign)
-    scale = 1.0 if sign not in ("D",) else 0.92
-    return style.get_path().transformed(style.get_transform() + Affine2D().scale(scale))
-
-
-def _one(values: np.ndarray) -> np.ndarray:
-    """The first alone if all are equal: files then name it once."""
-    return values[:1] if len(values) > 1 and (values == values[0]).all() else values
-
-
-def _colors(trace: Node, marker: Node, n_points: int) -> np.ndarray:
-    color = marker.get("color")
-    if color is None or isinstance(color, str):
-        one = rgba(color) if color is not None else main_color(trace)
-        return np.tile(np.array(one), (n_points, 1))
-    if is_numeric(color):
-        values = np.array([np.nan if value is None else value for value in color], dtype=float)[:n_points]
-        return scale_of(marker, values, letter="c")(values)
-    return colors_of(color)[:n_points]
-
-
-def _sizes(marker: Node, n_points: int, *, point: float, size: float) -> np.ndarray:
-    given = marker.get("size")
-    if isinstance(given, (list, np.ndarray)):
-        sizes = np.array([0 if value is None else value for value in given], dtype=float)[:n_points]
-        reference = float(marker.get("sizeref") or 1)
-        if marker.get("sizemode") == "area":
-            sizes = 2 * np.sqrt(np.maximum(sizes, 0) / 2 / reference * 2) / 2
-        else:
-            sizes = sizes / reference
-        return np.maximum(sizes, float(marker.get("sizemin") or 0)) * point
-    return np.full(n_points, size or float(6 if given is None else given) * point)
-
-
-def _fill(axes: Axes, trace: Node, places: tuple[np.ndarray, np.ndarray], *, opacity: float, zorder: float) -> None:
-    kind = trace.get("fill")
-    if not kind or kind == "none" or not len(places[0]):
-        return
-    given = trace.get("fillcolor")
-    color = rgba(given) if given else faded(main_color(trace, "line"), 0.5)
-    xs, ys = places
-    style: dict[str, Any] = {"facecolor": faded(color, opacity), "lw": 0, "zorder": zorder - 0.01}
-    if kind in ("toself", "tonext"):
-        axes.fill(xs, ys, **style)
-    elif kind == "tozerox":
-        axes.fill_betweenx(ys, xs, 0, **style)
-    elif kind == "tonexty" and "beneath" in trace:
-        below_x, below_y = trace["beneath"]
-        axes.fill(np.concatenate([xs, below_x[::-1]]), np.concatenate([ys, below_y[::-1]]), **style)
-    else:
-        axes.fill_between(xs, ys, 0, **style)
-
-
-def _stepped(xs: np.ndarray, ys: np.ndarray, shape: str) -> tuple[np.ndarray, np.ndarray]:
-    if shape == "hv":
-        return np.repeat(xs, 2)[1:], np.repeat(ys, 2)[:-1]
-    if shape == "vh":
-        return np.repeat(xs, 2)[:-1], np.repeat(ys, 2)[1:]
-    return xs, ys
-
-
-def _error_bars(
-    axes: Axes,
-    trace: Node,
-    places: tuple[np.ndarray, np.ndarray],
-    *,
-    letter: str,
-    log: bool,
-    pixel: float,
-    zorder: float,
+def draw_point_texts(
+    ax: Axes, trace: Json, xy: tuple[np.ndarray, np.ndarray], axes: tuple[Axis, Axis], look: Look
 ) -> None:
-    error = trace.get(f"error_{letter}") or {}
-    if not error or error.get("visible") is False or error.get("array") is None:
+    """A text at each point, on the side that `textposition` says."""
+    texts = trace.get("text")
+    if texts is None:
         return
-    up = np.asarray(error["array"], dtype=float)
-    down = up if error.get("arrayminus") is None else np.asarray(error["arrayminus"], dtype=float)
-    middle, across = (places[0], places[1]) if letter == "x" else (places[1], places[0])
-    if log:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            low, high = np.log10(10**middle - down), np.log10(10**middle + up)
-    else:
-        low, high = middle - down, middle + up
-    ends = [np.column_stack([low, across]), np.column_stack([high, across])]
-    segments = np.stack(ends if letter == "x" else [end[:, ::-1] for end in ends], axis=1)
-    color = rgba(error["color"]) if isinstance(error.get("color"), str) else main_color(trace)
-    width = float(1.5 if error.get("thickness") is None else error["thickness"]) * pixel
-    known = np.isfinite(segments).all(axis=(1, 2))
-    axes.add_collection(LineCollection(list(segments[known]), colors=[color], lw=width, zorder=zorder), autolim=False)
-    cap = float(4 if error.get("width") is None else error["width"]) * pixel
-    if cap:
-        caps = segments[known].reshape(-1, 2)
-        axes.plot(
-            *caps.T, ls="none", marker="|" if letter == "x" else "_", ms=2 * cap, mew=width, color=color, zorder=zorder
+    words = [str(texts)] * len(xy[0]) if isinstance(texts, str) else [str(text) for text in texts]
+    sides = trace.get("textposition") or "middle center"
+    sides = [sides] * len(words) if isinstance(sides, str) else list(sides)
+    size: Any = inside(trace, "marker.size", DEFAULT_PX) if "markers" in str(trace.get("mode")) else 0.0
+    px, color = float(inside(trace, "textfont.size", 12)), inside(trace, "textfont.color")
+    shown = axes[0].shows(xy[0]) & axes[1].shows(xy[1])
+    for number in np.flatnonzero(shown[: len(words)]):
+        up, across = sides[number].split()
+        own = float(size if is_one(size) else size[number]) * look.marker_unit / 2 + look.type.unit * 2
+        x, y = float(axes[0].page(xy[0][number])), float(axes[1].page(xy[1][number]))
+        y += {"top": own, "bottom": -own}.get(up, 0.0)
+        x += {"right": own, "left": -own}.get(across, 0.0)
+        look.type.block(words[number], px).draw(
+            ax.figure,  # type: ignore[arg-type]
+            (x, y),
+            ha={"left": "right", "right": "left"}.get(across, "center"),
+            va={"top": "bottom", "bottom": "top"}.get(up, "middle"),
+            color=rgba(color) if isinstance(color, str) else look.text_color,
         )

@@ -1,172 +1,199 @@
-"""What is in a figure, made here or sent by a browser? Plain dictionaries and arrays, the template worked in."""
+"""What does a figure hold? Traces and layout as plain dictionaries, arrays decoded, the template filled in."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-import plotly.io as pio
 
 from scetm_core.errors import FigureError
 
-TRACE_TYPES = ("scatter", "scattergl", "heatmap", "bar", "histogram", "violin", "box")
-COLORWAY = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#8A8F98")
-_DTYPES = {"i1", "u1", "u1c", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"}
-_AXIS = re.compile(r"([xy])axis(\d*)")
-
-Node = dict[str, Any]
+Json = dict[str, Any]
+KINDS = ("scatter", "scattergl", "heatmap", "bar", "histogram", "violin", "box")
+MAX_VECTOR_POINTS = 50_000
+"""Of more points a vector file would be slow to open: they become a bitmap."""
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """A figure read: visible traces with all defaults, and the layout with those of its template."""
+class Scene:
+    """A figure ready to draw: what is visible of it.
 
-    traces: list[Node]
-    layout: Node
+    Attributes
+    ----------
+    traces
+        With what the template says of their kind; each has a "type", and under "_place" its place in the figure.
+    layout
+        With what the template says.
+    """
+
+    traces: list[Json]
+    layout: Json
 
     @property
     def n_points(self) -> int:
-        """Markers that would be drawn."""
-        return sum(number_of_points(trace) for trace in self.traces)
+        """Points of all scatter traces drawn with markers."""
+        return sum(n_points_of(trace) for trace in self.traces)
 
-    def axes(self) -> Iterator[tuple[str, Node]]:
-        """Short name ("x2") and settings of each axis in the layout."""
-        for name, spec in self.layout.items():
-            if match := _AXIS.fullmatch(name):
-                yield match[1] + ("" if match[2] == "1" else match[2]), spec
+    @property
+    def is_rasterised(self) -> bool:
+        """Whether points are drawn as a bitmap."""
+        return self.n_points > MAX_VECTOR_POINTS
 
+    @property
+    def may_hold_bitmap(self) -> bool:
+        """Whether a part of it may be drawn as a bitmap."""
+        has_heatmap = any(trace["type"] == "heatmap" for trace in self.traces)
+        return self.is_rasterised or has_heatmap or bool(self.layout.get("images"))
 
-def number_of_points(trace: Node) -> int:
-    """Markers of one trace."""
-    if not trace["type"].startswith("scatter") or "markers" not in mode_of(trace):
-        return 0
-    return max((len(trace[axis]) for axis in "xy" if trace.get(axis) is not None), default=0)
+    def axis(self, name: str) -> Json:
+        """The options of an axis called "x", "y2"."""
+        return dict(merged(self._default(f"{name[0]}axis"), self.layout.get(axis_key(name)) or {}))
 
-
-def mode_of(trace: Node) -> str:
-    """Of a scatter: what is drawn."""
-    given = trace.get("mode")
-    if given is not None:
-        return str(given)
-    return "lines+markers" if max((len(trace.get(axis) or ()) for axis in "xy"), default=0) < 20 else "lines"
+    def _default(self, key: str) -> Json:
+        return (self.layout.get("_template") or {}).get(key) or {}
 
 
-def read_figure(figure: go.Figure | Mapping[str, Any]) -> Drawing:
-    """Read a figure or its JSON.
+def read_scene(figure: go.Figure | Mapping[str, Any], *, prefix: str = "") -> Scene:
+    """Read a figure, or the JSON of one as a browser has it.
+
+    Parameters
+    ----------
+    figure
+        Either.
+    prefix
+        Begins the names that its traces get in an SVG, so that several figures share one.
 
     Raises
     ------
     FigureError
-        If it is no figure, holds a trace that cannot be printed, or an array that cannot be read.
+        If it is no figure, has a trace of a kind that cannot be printed, or an array that cannot be decoded.
     """
-    content = figure.to_plotly_json() if isinstance(figure, go.Figure) else figure
-    if not isinstance(content, Mapping):
-        raise FigureError(f"This is no figure but {type(content).__name__}; it needs 'data' and 'layout'.")
-    data, layout = content.get("data") or [], content.get("layout") or {}
-    if not isinstance(data, (list, tuple)) or not all(isinstance(trace, Mapping) for trace in data):
-        raise FigureError("The 'data' of this figure is no list of traces.")
-    if not isinstance(layout, Mapping):
-        raise FigureError("The 'layout' of this figure is no JSON object.")
-    plain = _plain(layout, "layout")
-    template = _template(plain.pop("template", None))
-    merged_layout = _with_template(plain, template.get("layout", {}))
-    colorway = merged_layout.get("colorway") or COLORWAY
+    content = figure.to_dict() if isinstance(figure, go.Figure) else figure
+    if not isinstance(content, Mapping) or not isinstance(content.get("data", []), Sequence):
+        raise FigureError(f"A figure must have 'data' and 'layout', got {type(figure).__name__}.")
+    layout = decoded(content.get("layout") or {}, "the layout")
+    template = _template(layout.pop("template", None))
+    base = {key: value for key, value in (template.get("layout") or {}).items() if key not in ("xaxis", "yaxis")}
+    layout = merged(base, layout)
+    layout["_template"] = template.get("layout") or {}
     traces = []
-    for place, given in enumerate(data):
-        trace = _plain(given, f"trace {place + 1}")
-        trace.setdefault("type", "scatter")
-        if trace.get("visible", True) not in (True, None):
+    for place, raw in enumerate(content.get("data") or []):
+        if not isinstance(raw, Mapping):
+            raise FigureError(f"Trace {place + 1} of the figure is no object but {type(raw).__name__}.")
+        if raw.get("visible", True) in (False, "legendonly"):
             continue
-        if trace["type"] not in TRACE_TYPES:
-            raise FigureError(f"Figures with '{trace['type']}' cannot be printed; known are {', '.join(TRACE_TYPES)}.")
-        defaults = (template.get("data") or {}).get(trace["type"]) or [{}]
-        trace = merged(defaults[place % len(defaults)], trace)
-        trace["default_color"], trace["place"] = colorway[place % len(colorway)], place
-        traces.append(_with_coloraxis(trace, merged_layout))
-    return Drawing(traces, merged_layout)
+        kind = raw.get("type") or "scatter"
+        if kind not in KINDS:
+            raise FigureError(f"Trace {place + 1} is of the kind '{kind}', which cannot be printed; {list(KINDS)} can.")
+        default: Json = next(iter((template.get("data") or {}).get(kind) or ()), {})
+        own = {"type": kind, "_place": place, "_id": f"{prefix}{place}", **_spacing(layout, kind)}
+        traces.append({**merged(default, _trace(raw, place)), **own})
+    return Scene(traces=traces, layout=layout)
 
 
-def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> Node:
-    """`over`, with what it leaves open taken from `base`."""
-    found = dict(base)
-    for key, value in over.items():
-        if isinstance(value, Mapping) and isinstance(found.get(key), Mapping):
-            found[key] = merged(found[key], value)
-        elif value is not None:
-            found[key] = value
+def _spacing(layout: Json, kind: str) -> Json:
+    """How bars of a kind stand together."""
+    if kind not in ("bar", "histogram"):
+        return {}
+    mode, gap = ("group", 0.2) if kind == "bar" else ("overlay", 0.0)
+    return {"_barmode": layout.get("barmode") or mode, "_bargap": layout.get("bargap", gap)}
+
+
+def _trace(raw: Mapping[str, Any], place: int) -> Json:
+    """A trace without what only a pointer sees."""
+    shown = {key: value for key, value in raw.items() if key not in ("customdata", "hovertemplate", "hovertext", "ids")}
+    kind = shown.get("type") or "scatter"
+    is_written = "text" in str(raw.get("mode") or "") if kind.startswith("scatter") else bool(raw.get("texttemplate"))
+    if not is_written:
+        shown.pop("text", None)  # for the pointer only
+    found: Json = decoded(shown, f"trace {place + 1}")
     return found
 
 
-def _template(template: Any) -> Node:
-    if isinstance(template, str):
-        try:
-            return dict(_plain(pio.templates[template].to_plotly_json(), "template"))
-        except KeyError:
-            return {}
-    return template if isinstance(template, dict) else {}
-
-
-def _with_template(layout: Node, base: Node) -> Node:
-    """The layout over its template, whose axis is that of all axes, and likewise for annotations and shapes."""
-    whole = merged({key: value for key, value in base.items() if not _AXIS.fullmatch(key)}, layout)
-    names = {name for name in layout if _AXIS.fullmatch(name)} | {"xaxis", "yaxis"}
-    for name in names:
-        whole[name] = merged(base.get(f"{name[0]}axis") or {}, layout.get(name) or {})
-    for kind in ("annotation", "shape", "image"):
-        entries = [entry for entry in layout.get(f"{kind}s") or [] if isinstance(entry, Mapping)]
-        whole[f"{kind}s"] = [merged(base.get(f"{kind}defaults") or {}, entry) for entry in entries]
-    whole["title"] = text_node(whole.get("title"))
-    return whole
-
-
-def _with_coloraxis(trace: Node, layout: Node) -> Node:
-    """A trace that refers to a shared colour axis, with the settings of that axis."""
-    for owner in (trace, trace.get("marker")):
-        if isinstance(owner, dict) and (name := owner.get("coloraxis")):
-            shared = dict(layout.get(name) or {})
-            if "cmin" in shared and owner is trace:
-                shared["zmin"], shared["zmax"] = shared.get("cmin"), shared.get("cmax")
-            shared.setdefault("showscale", True)
-            owner.update({**shared, **{key: value for key, value in owner.items() if value is not None}})
-    return trace
-
-
-def text_node(value: Any) -> Node:
-    """`{"text": ..., "font": ...}`, also where only the text was given."""
+def decoded(value: Any, where: str) -> Any:
+    """A copy with typed arrays (`dtype`, base64 `bdata`, `shape`) as numpy arrays."""
     if isinstance(value, Mapping):
-        return dict(value)
-    return {"text": str(value)} if value else {}
-
-
-def _plain(value: Any, where: str) -> Any:
-    """The same without typed arrays and without mappings that are no dictionaries."""
-    if isinstance(value, Mapping):
-        if "bdata" in value:
-            return _decoded(value, where)
-        return {str(key): _plain(inner, f"{where}.{key}") for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        if not any(isinstance(inner, (Mapping, list, tuple)) for inner in value):
-            return list(value)
-        return [_plain(inner, where) for inner in value]
+        if "bdata" in value and "dtype" in value:
+            return _array(value, where)
+        return {str(key): decoded(inner, where) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)) and any(isinstance(inner, (Mapping, list, tuple)) for inner in value[:1]):
+        return [decoded(inner, where) for inner in value]
     return value
 
 
-def _decoded(spec: Mapping[str, Any], where: str) -> np.ndarray:
-    """A typed array: `{"dtype": "f4", "bdata": "<base64>", "shape": "2, 3"}`."""
-    dtype = str(spec.get("dtype"))
-    if dtype not in _DTYPES:
-        raise FigureError(f"The array in {where} is of type '{dtype}', which is unknown.")
+def _array(spec: Mapping[str, Any], where: str) -> np.ndarray:
     try:
-        raw = base64.b64decode(spec["bdata"], validate=True)
-        array = np.frombuffer(raw, dtype=np.dtype("<" + dtype[:2]))
-        if (shape := spec.get("shape")) is not None:
-            array = array.reshape([int(part) for part in str(shape).split(",")])
-    except (binascii.Error, TypeError, ValueError) as error:
-        raise FigureError(f"The array in {where} cannot be read ({error}). Draw the figure anew.") from error
-    return array
+        content = base64.b64decode(spec["bdata"], validate=True)
+        array = np.frombuffer(content, dtype=np.dtype(str(spec["dtype"]).replace("uint8c", "u1")))
+        shape = spec.get("shape")
+        if isinstance(shape, str):
+            shape = [int(part) for part in shape.split(",")]
+        return array.reshape(shape) if shape is not None else array
+    except (ValueError, TypeError, KeyError, binascii.Error) as error:
+        raise FigureError(f"An array in {where} cannot be decoded ({error}). Draw the figure anew.") from error
+
+
+def _template(value: Any) -> Json:
+    """The template's options; a name is looked up among those registered."""
+    if isinstance(value, str):
+        import plotly.io as pio
+
+        import scetm_core.figures  # noqa: F401 - registers the house's
+
+        known = [name for name in value.split("+") if name in pio.templates]
+        found: Json = {}
+        for name in known:
+            found = merged(found, pio.templates[name].to_plotly_json())
+        return found
+    return dict(value) if isinstance(value, Mapping) else {}
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> Json:
+    """`base` with what `over` says, level by level."""
+    result = dict(base)
+    for key, value in over.items():
+        below = result.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            result[key] = merged(below, value)
+        elif value is not None:
+            result[key] = value
+    return result
+
+
+def inside(value: Mapping[str, Any], path: str, default: Any = None) -> Any:
+    """`inside(trace, "marker.line.width")`, or the default where a step is missing."""
+    found: Any = value
+    for key in path.split("."):
+        if not isinstance(found, Mapping) or found.get(key) is None:
+            return default
+        found = found[key]
+    return found
+
+
+def axis_key(name: str) -> str:
+    """Answers "xaxis2" for "x2"."""
+    return f"{name[0]}axis{name[1:]}"
+
+
+def n_points_of(trace: Json) -> int:
+    """How many points a trace draws with markers."""
+    if trace["type"] not in ("scatter", "scattergl") or "markers" not in mode_of(trace):
+        return 0
+    return _length(trace)
+
+
+def mode_of(trace: Json) -> str:
+    """How a scatter trace is drawn: "markers", "lines+markers+text"."""
+    if mode := trace.get("mode"):
+        return str(mode)
+    return "lines+markers" if _length(trace) < 20 else "lines"
+
+
+def _length(trace: Json) -> int:
+    column = trace.get("x") if trace.get("x") is not None else trace.get("y")
+    return len(column) if column is not None else 0

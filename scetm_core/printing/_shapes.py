@@ -1,139 +1,136 @@
-"""How are shapes (lines, rectangles, ellipses, paths) and pictures of a layout drawn?"""
+"""Where do the bars, boxes and cells of a trace begin and end along an axis?"""
 
 from __future__ import annotations
 
-import base64
-import io
-import math
-import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scetm_core.errors import FigureError
-from scetm_core.printing._colors import CLEAR, faded, rgba
-from scetm_core.printing._geometry import Geometry
-from scetm_core.printing._read import Node
-from scetm_core.printing._text import Box
+from scetm_core.printing._read import Json, inside
 
 if TYPE_CHECKING:
-    from scetm_core.printing._page import Page
-
-_STEP = re.compile(r"([MLHVZ])([^MLHVZ]*)", re.IGNORECASE)
+    from scetm_core.printing._axes import Axis
 
 
-def draw_shapes(page: Page, entries: list[Node], geometry: Geometry, *, pixel: float) -> None:
-    """Draw all shapes, clipped to the planes they belong to."""
-    for node in entries:
-        if node.get("visible") is False:
-            continue
-        x_ref, y_ref = str(node.get("xref") or "x"), str(node.get("yref") or "y")
-        corners = _corners(node, geometry, x_ref, y_ref)
-        corners = _clipped(corners, geometry, x_ref, y_ref)
-        if not len(corners):
-            continue
-        line = node.get("line") or {}
-        width = float(2 if line.get("width") is None else line["width"]) * pixel
-        opacity = float(1 if node.get("opacity") is None else node["opacity"])
-        color = faded(rgba(str(line.get("color") or "#444444")), opacity)
-        zorder = 0.8 if node.get("layer") in ("below", "between") else 2.8
-        dash = str(line.get("dash") or "solid")
-        is_open = node.get("type") == "line" or (
-            node.get("type") == "path" and "Z" not in str(node.get("path")).upper()
-        )
-        if not is_open and node.get("fillcolor"):
-            page.area(corners.tolist(), fill=faded(rgba(str(node["fillcolor"])), opacity), edge=CLEAR, zorder=zorder)
-        if width:
-            closed = corners if is_open else np.vstack([corners, corners[:2]])
-            page.line(closed[:, 0].tolist(), closed[:, 1].tolist(), color=color, width=width, dash=dash, zorder=zorder)
+def edges_of(trace: Json, axis: Axis) -> np.ndarray:
+    """Borders (n + 1) of a heatmap's cells along an axis, from its middles or from borders stated."""
+    from scetm_core.printing._axes import column_of
+
+    z = trace["z"]
+    n_cells = len(z) if not axis.is_x else max((len(row) for row in z), default=0)
+    places = axis.linear(column_of(trace, is_x=axis.is_x))
+    if axis.kind != "category" and len(places) == n_cells + 1:
+        return places
+    places = places[:n_cells]
+    if len(places) == 0:
+        return np.array([-0.5, 0.5])
+    if len(places) == 1 or axis.kind == "category":
+        return np.append(places - 0.5, places[-1] + 0.5)
+    middles = (places[:-1] + places[1:]) / 2
+    return np.concatenate([[2 * places[0] - middles[0]], middles, [2 * places[-1] - middles[-1]]])
 
 
-def _corners(node: Node, geometry: Geometry, x_ref: str, y_ref: str) -> np.ndarray:
-    def at(x: object, y: object) -> tuple[float, float]:
-        return geometry.spot(x, x_ref, "x", is_exponent=False), geometry.spot(y, y_ref, "y", is_exponent=False)
+def histogram_of(trace: Json, axis: Axis) -> tuple[np.ndarray, np.ndarray]:
+    """Middles of the bins, and counts (or the share, by `histnorm`) in each."""
+    values = axis.linear(trace["x" if axis.is_x else "y"])
+    values = values[np.isfinite(values)]
+    name = "xbins" if axis.is_x else "ybins"
+    start, end, size = (inside(trace, f"{name}.{key}") for key in ("start", "end", "size"))
+    if axis.kind == "category":
+        edges = np.arange(len(axis.categories) + 1) - 0.5
+    elif start is not None and end is not None and size:
+        edges = np.arange(float(start), float(end) + float(size) * 0.5, float(size))
+    else:
+        n_bins = int(inside(trace, f"nbins{'x' if axis.is_x else 'y'}", 0)) or "auto"
+        edges = np.histogram_bin_edges(values, n_bins) if len(values) else np.array([0.0, 1.0])
+    counts = np.histogram(values, edges)[0].astype(float)
+    norm = str(trace.get("histnorm") or "")
+    total = max(counts.sum(), 1.0)
+    if norm.startswith("percent"):
+        counts *= 100 / total
+    elif norm.startswith("probability"):
+        counts /= total
+    if norm.endswith("density"):
+        counts /= np.diff(edges)
+    return (edges[:-1] + edges[1:]) / 2, counts
 
-    if node.get("type") == "path":
-        return np.array([at(x, y) for x, y in _path(str(node.get("path") or ""))])
-    start, end = at(node.get("x0", 0), node.get("y0", 0)), at(node.get("x1", 1), node.get("y1", 1))
-    if node.get("type") == "line":
-        return np.array([start, end])
-    if node.get("type") == "circle":
-        turns = np.linspace(0, 2 * math.pi, 72, endpoint=False)
-        middle, half = (np.array(start) + end) / 2, np.abs(np.array(end) - start) / 2
-        return np.asarray(middle + half * np.column_stack([np.cos(turns), np.sin(turns)]))
-    return np.array([start, (end[0], start[1]), end, (start[0], end[1])])
+
+def bars_of(
+    trace: Json, traces: list[Json], along: Axis, up: Axis
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Left and right end of each bar along its axis, bottom and top, all along the axes.
+
+    Parameters
+    ----------
+    traces
+        All on these axes: neighbours and what it stands on.
+    along, up
+        The axis of places, and that of lengths.
+    """
+    from scetm_core.printing._axes import as_numbers, column_of
+
+    if trace["type"] == "histogram":
+        places, lengths = histogram_of(trace, along)
+    else:
+        places = along.linear(column_of(trace, is_x=along.is_x))
+        lengths = as_numbers(column_of(trace, is_x=up.is_x))
+    mode, gap = str(trace["_barmode"]), float(trace["_bargap"])
+    same = [other for other in traces if other["type"] == trace["type"]]
+    number = [other["_place"] for other in same].index(trace["_place"])
+    step = float(np.diff(np.unique(places)).min()) if len(np.unique(places)) > 1 else 1.0
+    width = step * (1 - gap)
+    shift = 0.0
+    if mode == "group" and len(same) > 1 and trace.get("width") is None:
+        width /= len(same)
+        shift = (number - (len(same) - 1) / 2) * width
+    left, right = _sides(trace, places + shift, along, width)
+    base = np.broadcast_to(as_numbers(trace.get("base") if trace.get("base") is not None else 0.0), lengths.shape)
+    if mode in ("stack", "relative"):
+        base = base + _beneath(same[:number], along, up, places, lengths)
+    bottom, top = base, base + lengths
+    if up.kind == "log":
+        with np.errstate(divide="ignore", invalid="ignore"):
+            bottom, top = np.where(bottom > 0, np.log10(bottom), -30.0), np.log10(top)
+    return left, right, bottom, top
 
 
-def _path(text: str) -> list[tuple[float, float]]:
-    places: list[tuple[float, float]] = []
-    for kind, numbers in _STEP.findall(text):
-        values = [float(number) for number in re.findall(r"-?[\d.]+(?:e-?\d+)?", numbers)]
-        if kind.upper() == "H" and places:
-            places += [(value, places[-1][1]) for value in values]
-        elif kind.upper() == "V" and places:
-            places += [(places[-1][0], value) for value in values]
+def _sides(trace: Json, middles: np.ndarray, along: Axis, width: float) -> tuple[np.ndarray, np.ndarray]:
+    stated: Any = trace.get("width")
+    if stated is None:
+        return middles - width / 2, middles + width / 2
+    widths = np.broadcast_to(np.asarray(stated, dtype=float), middles.shape)
+    if along.kind == "log":  # stated in values, not in logarithms
+        values = 10.0**middles
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.log10(np.maximum(values - widths / 2, 1e-300)), np.log10(values + widths / 2)
+    return middles - widths / 2, middles + widths / 2
+
+
+def _beneath(before: list[Json], along: Axis, up: Axis, places: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """What earlier bars of the same sign reach to at each place."""
+    from scetm_core.printing._axes import as_numbers, column_of
+
+    reached = np.zeros(len(places))
+    for other in before:
+        if other["type"] == "histogram":
+            at, high = histogram_of(other, along)
         else:
-            places += list(zip(values[::2], values[1::2], strict=False))
-    return places
+            at, high = (
+                along.linear(column_of(other, is_x=along.is_x)),
+                as_numbers(column_of(other, is_x=up.is_x)),
+            )
+        for number, place in enumerate(places):
+            here = high[np.isclose(at, place) & (np.sign(high) == np.sign(lengths[number]))]
+            reached[number] += float(np.nansum(here))
+    return reached
 
 
-def _clipped(corners: np.ndarray, geometry: Geometry, x_ref: str, y_ref: str) -> np.ndarray:
-    """Held within the axes that they are given along; empty if all lies outside."""
-    if not len(corners):
-        return corners
-    found = corners.copy()
-    for column, (ref, offset) in enumerate(((x_ref, geometry.left), (y_ref, geometry.bottom))):
-        if ref == "paper" or ref.endswith(" domain") or ref not in geometry.ends:
-            continue
-        low, high = (end + offset for end in geometry.ends[ref])
-        values = found[:, column]
-        if (values < low - 0.5).all() or (values > high + 0.5).all():
-            return found[:0]
-        found[:, column] = np.clip(values, low - 0.5, high + 0.5)
-    return found
+def extent_of_bars(trace: Json, traces: list[Json], axis: Axis, axes: dict[str, Axis]) -> tuple[float, float]:
+    """Lowest and highest place that bars take along an axis."""
+    from scetm_core.printing._axes import is_upright, x_of, y_of
 
-
-def draw_images(page: Page, entries: list[Node], geometry: Geometry) -> None:
-    """Draw pictures given as data URIs, below the points unless they say otherwise."""
-    for node in entries:
-        if node.get("visible") is False:
-            continue
-        picture = _picture(str(node.get("source") or ""))
-        box = _picture_box(node, geometry, picture.shape[1] / picture.shape[0])
-        axes = page.axes(box, (0, 1), (0, 1), zorder=0.7 if node.get("layer") == "below" else 2.7)
-        opacity = float(1 if node.get("opacity") is None else node["opacity"])
-        axes.imshow(picture, extent=(0, 1, 0, 1), aspect="auto", interpolation="antialiased", alpha=opacity)
-
-
-def _picture(source: str) -> np.ndarray:
-    from PIL import Image
-
-    if not source.startswith("data:image/"):
-        raise FigureError("A picture of this figure is no data URI; pictures elsewhere are not fetched.")
-    try:
-        raw = base64.b64decode(source.partition(",")[2], validate=True)
-        return np.asarray(Image.open(io.BytesIO(raw)).convert("RGBA"))
-    except (ValueError, OSError) as error:
-        raise FigureError(f"A picture of this figure cannot be read ({error}).") from error
-
-
-def _picture_box(node: Node, geometry: Geometry, aspect: float) -> Box:
-    x_ref, y_ref = str(node.get("xref") or "paper"), str(node.get("yref") or "paper")
-
-    def length(start: object, size: float, ref: str, letter: str) -> float:
-        first = geometry.spot(start, ref, letter)
-        return abs(geometry.spot(float(start) + size, ref, letter) - first)  # type: ignore[arg-type]
-
-    x, y = node.get("x", 0), node.get("y", 0)
-    width = length(x, float(node.get("sizex") or 0), x_ref, "x")
-    height = length(y, float(node.get("sizey") or 0), y_ref, "y")
-    if (node.get("sizing") or "contain") == "contain" and width and height:
-        width, height = min(width, height * aspect), min(height, width / aspect)
-    left = (
-        geometry.spot(x, x_ref, "x") - {"left": 0.0, "center": width / 2, "right": width}[node.get("xanchor") or "left"]
-    )
-    top = (
-        geometry.spot(y, y_ref, "y")
-        + {"top": 0.0, "middle": height / 2, "bottom": height}[node.get("yanchor") or "top"]
-    )
-    return left, top - height, left + width, top
+    x, y = axes[x_of(trace)], axes[y_of(trace)]
+    along, up = (x, y) if is_upright(trace) else (y, x)
+    left, right, bottom, top = bars_of(trace, traces, along, up)
+    ends = (left, right) if axis is along else (bottom, top)
+    return float(np.nanmin(np.minimum(*ends))), float(np.nanmax(np.maximum(*ends)))

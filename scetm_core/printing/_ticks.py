@@ -1,145 +1,110 @@
-"""At which values does an axis have ticks, and what is written there?"""
+"""Where do the ticks of an axis stand, and how are their numbers written?"""
 
 from __future__ import annotations
 
 import math
 import re
-from typing import Any
 
 import numpy as np
 
-from scetm_core.printing._axis import Axis
-
-_FORMAT = re.compile(r"(,?)(?:\.(\d+))?(~?)([%a-z]?)")
-Tick = tuple[float, str]
-"""Number along the axis, and its text."""
+_FORMAT = re.compile(r"(,)?(?:\.(\d+))?(~)?([dfegrs%])?")
+_PREFIXES = {-9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G"}
+MINUS = "\u2212"
 
 
-def ticks_of(axis: Axis, *, at_most: int) -> list[Tick]:
-    """Ticks within the range of an axis.
+def nice_step(low: float, high: float, n_at_most: int) -> float:
+    """1, 2 or 5 times a power of ten, so that at most that many steps (and one) fit."""
+    raw = abs(high - low) / max(n_at_most, 1)
+    if raw <= 0 or not math.isfinite(raw):
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(raw))
+    return next(power * step for step in (1, 2, 5, 10) if power * step >= raw * (1 - 1e-9))
+
+
+def linear_ticks(low: float, high: float, *, n_at_most: int, step: float | None = None) -> np.ndarray:
+    """Round numbers between the two."""
+    low, high = min(low, high), max(low, high)
+    step = step or nice_step(low, high, n_at_most)
+    if (high - low) / step > 200:
+        step = nice_step(low, high, n_at_most)
+    while math.floor(high / step + 1e-6) - math.ceil(low / step - 1e-6) < 1 and n_at_most < 12:
+        n_at_most += 1  # one number alone tells nothing of the scale
+        step = nice_step(low, high, n_at_most)
+    first, last = math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6)
+    return np.array([number * step for number in range(first, last + 1)])
+
+
+def log_ticks(low: float, high: float, *, n_at_most: int, every: str) -> np.ndarray:
+    """Logarithms (base 10) of round numbers; `every` is "" or plotly's dtick: "1", "D1", "D2"."""
+    low, high = min(low, high), max(low, high)
+    decades = np.arange(math.floor(low), math.ceil(high) + 1)
+    if every not in ("D1", "D2") and (every or high - low > 2.5):
+        stride = max(1, math.ceil((high - low) / max(n_at_most, 1)), int(float(every)) if _is_number(every) else 1)
+        return np.array([d for d in decades[::stride] if low - 1e-9 <= d <= high + 1e-9], dtype=float)
+    digits = range(1, 10) if every == "D1" else (1, 2, 5)
+    ticks = np.array([d + math.log10(digit) for d in decades for digit in digits])
+    ticks = ticks[(ticks >= low - 1e-9) & (ticks <= high + 1e-9)]
+    if len(ticks) < 2:
+        values = linear_ticks(10**low, 10**high, n_at_most=n_at_most)
+        return np.asarray(np.log10(values[values > 0]))
+    return ticks
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def number_text(value: float, *, pattern: str = "", step: float = 0.0) -> str:
+    """A number as an axis writes it: by plotly's `tickformat`, or with the decimals that its step needs.
 
     Parameters
     ----------
-    at_most
-        How many have room, for axes that leave it open.
+    pattern
+        The part of d3's formats that figures here use: ",d", ".2f", ".0%", ".2~%", ",~r", "~s".
+    step
+        Distance to the next number; 0 if there is none.
     """
-    spec = axis.spec
-    if spec.get("tickvals") is not None and spec.get("tickmode") in (None, "array"):
-        ticks = _given(axis)
-    elif axis.kind in ("category", "multicategory"):
-        ticks = [(float(place), name) for place, name in enumerate(axis.categories)]
-    elif axis.kind == "log":
-        ticks = _exponents(axis, at_most)
-    else:
-        ticks = _even(axis, at_most)
-    low, high = sorted(axis.range)
-    slack = 1e-6 * (high - low)
-    return [(place, text) for place, text in ticks if low - slack <= place <= high + slack]
+    match = _FORMAT.fullmatch(pattern.lstrip("$(+- "))
+    text = _by_pattern(value, match) if match and match[4] else _plain(value, step)
+    return MINUS + text[1:] if text.startswith("-") and text.strip("-0.%") else text.removeprefix("-")
 
 
-def _given(axis: Axis) -> list[Tick]:
-    places = [axis.spot(value) for value in axis.spec["tickvals"]]
-    texts = axis.spec.get("ticktext")
-    if texts is None:
-        texts = [written(float(value), axis.spec.get("tickformat")) for value in axis.spec["tickvals"]]
-    return [(place, str(text)) for place, text in zip(places, texts, strict=False)]
-
-
-def nice_step(span: float, at_most: int) -> float:
-    """The smallest of 1, 2, 5, 10 ... that makes no more steps than that."""
-    rough = span / max(at_most, 1)
-    power = 10.0 ** math.floor(math.log10(rough)) if rough > 0 else 1.0
-    return next((factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9)), 10 * power)
-
-
-def _even(axis: Axis, at_most: int) -> list[Tick]:
-    low, high = sorted(axis.range)
-    step = axis.spec.get("dtick")
-    step = float(step) if isinstance(step, (int, float)) else nice_step(
-        high - low, min(int(axis.spec.get("nticks") or at_most), at_most)
-    )  # fmt: skip
-    return even_ticks(low, high, step, axis.spec.get("tickformat"))
-
-
-def even_ticks(low: float, high: float, step: float, tickformat: Any) -> list[Tick]:
-    """Multiples of a step with their texts."""
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    if last - first > 1000:
-        return []
-    values = [number * step for number in range(first, last + 1)]
-    if tickformat:
-        texts = [written(value, str(tickformat)) for value in values]
-        return list(zip(values, texts, strict=True))
-    digits = max(0, -math.floor(math.log10(step) + 1e-9))
-    if max(abs(low), abs(high)) < 1e-3 or digits > 4:
-        return [(value, written(value, None)) for value in values]
-    return [(value, _signed(f"{value + 0.0:,.{digits}f}")) for value in values]
-
-
-def _exponents(axis: Axis, at_most: int) -> list[Tick]:
-    low, high = sorted(axis.range)
-    dtick, tickformat = axis.spec.get("dtick"), axis.spec.get("tickformat")
-    decades = range(math.floor(low), math.ceil(high) + 1)
-    if dtick == "D1":
-        digits: tuple[int, ...] = tuple(range(1, 10))
-    elif dtick == "D2" or (dtick is None and high - low < 2.5):
-        digits = (1, 2, 5)
-    else:
-        digits = (1,)
-    ticks = [(decade + math.log10(digit), digit * 10.0**decade) for decade in decades for digit in digits]
-    inside = [(place, value) for place, value in ticks if low - 1e-9 <= place <= high + 1e-9]
-    if len(inside) > at_most:
-        kept = [(place, value) for place, value in inside if abs(place - round(place)) < 1e-9]
-        inside = kept if len(kept) >= 2 else inside[:: -(-len(inside) // max(at_most, 1))]
-    return [
-        (place, _power(value) if tickformat is None else written(value, str(tickformat))) for place, value in inside
-    ]
-
-
-def _power(value: float) -> str:
-    if 1e-3 <= value < 1e5:
-        return f"{value:,.10g}"
-    exponent = round(math.log10(value))
-    lead = value / 10.0**exponent
-    times = "" if abs(lead - 1) < 1e-6 else f"{lead:.3g} \u00d7 "
-    return f"{times}10<sup>{_signed(str(exponent))}</sup>"
-
-
-def written(value: float, tickformat: str | None) -> str:
-    """A number in one of d3's formats that the figures use, such as ``".0%"`` and ``",.2~f"``."""
-    if not np.isfinite(value):
-        return ""
-    match = _FORMAT.fullmatch(tickformat or "")
-    if not tickformat or match is None:
-        return _signed(f"{value:.6g}")
-    comma, precision, trim, kind = match.groups()
-    digits = int(precision) if precision is not None else 6
+def _by_pattern(value: float, match: re.Match[str]) -> str:
+    comma, digits, trim, kind = match[1] or "", match[2], match[3], match[4]
+    if kind == "d":
+        return f"{round(value):{comma}d}"
     if kind == "%":
-        text = f"{100 * value:{comma}.{digits if precision is not None else 0}f}"
-    elif kind == "d":
-        text = f"{round(value):{comma}d}"
-    elif kind == "f":
-        text = f"{value:{comma}.{digits}f}"
-    elif kind == "e":
-        text = f"{value:.{digits}e}"
-    elif kind == "s":
-        return _signed(_with_prefix(value))
-    else:
-        text = f"{value:{comma}.{digits}g}" if abs(value) < 1e6 else f"{value:{comma}.0f}"
-    if trim and "." in text and "e" not in text:
-        text = text.rstrip("0").rstrip(".")
-    return _signed(text + ("%" if kind == "%" else ""))
+        text = f"{value * 100:{comma}.{int(digits) if digits is not None else 6}f}"
+        return (_trimmed(text) if trim or digits is None else text) + "%"
+    if kind == "f":
+        text = f"{value:{comma}.{int(digits) if digits is not None else 6}f}"
+        return _trimmed(text) if trim else text
+    if kind == "s":
+        power = 0 if value == 0 else int(min(max(math.floor(math.log10(abs(value)) / 3) * 3, -9), 9))
+        return f"{value / 10.0**power:.{int(digits or 3)}g}{_PREFIXES[power]}"
+    if kind == "r":
+        places = int(digits or 6)
+        decimals = max(0, places - 1 - (math.floor(math.log10(abs(value))) if value else 0))
+        text = f"{value:{comma}.{min(decimals, 12)}f}"
+        return _trimmed(text) if trim else text
+    text = f"{value:.{int(digits or 6)}{kind}}"
+    return _trimmed(text) if trim and "e" not in text else text
 
 
-def _with_prefix(value: float) -> str:
-    for factor, sign in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= factor:
-            return f"{value / factor:.3g}{sign}"
-    return f"{value:.3g}"
+def _plain(value: float, step: float) -> str:
+    if value != 0 and not 1e-4 <= abs(value) < 1e7:
+        mantissa, power = f"{value:.2e}".split("e")
+        sup = f"10<sup>{int(power)}</sup>".replace("-", MINUS)
+        mantissa = _trimmed(mantissa)
+        return sup if mantissa == "1" else f"{mantissa}×{sup}"
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9)) if step > 0 else 6
+    text = f"{value:{',' if abs(value) >= 10_000 else ''}.{min(decimals, 8)}f}"
+    return _trimmed(text) if step <= 0 else text
 
 
-def _signed(text: str) -> str:
-    """With a minus in place of a hyphen, and none before 0."""
-    if text.startswith("-") and not text.strip("-0.,%"):
-        return text[1:]
-    return text.replace("-", "\u2212", 1) if text.startswith("-") else text
+def _trimmed(text: str) -> str:
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -1,4 +1,4 @@
-"""How large, in which letters and with what beside it shall a figure be printed?"""
+"""How large is a printed figure, in which type, and where does its legend stand?"""
 
 from __future__ import annotations
 
@@ -7,47 +7,52 @@ from dataclasses import dataclass
 from scetm_core.errors import ConfigError
 from scetm_core.settings import Config, setting
 
-JOURNAL_WIDTHS: dict[str, float] = {"One column": 85.0, "One and a half": 114.0, "Two columns": 174.0}
-"""Widths that most journals ask for, in millimetres."""
+JOURNAL_WIDTHS = {"One column": 85.0, "One and a half": 114.0, "Two columns": 174.0}
+"""Widths of a page's columns in mm, as most journals ask for."""
 FORMATS = ("svg", "pdf", "png")
-LEGENDS = ("right", "below", "on", "off")
-SMALLEST_MM, LARGEST_MM = 20.0, 400.0
-MAX_VECTOR_POINTS = 50_000
-"""With more points than that, a file of vectors would open slowly: points become a bitmap between vector axes."""
+SMALLEST_MM, LARGEST_MM = 20, 400
+MM = 72 / 25.4
+"""Points in a millimetre."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrintSettings(Config):
-    """How a figure is drawn for paper."""
+    """What to ask of a figure on paper."""
 
     width_mm: float = setting(
-        85.0, "Width", "Of the page, in millimetres; one column is 85, two are 174.", ge=SMALLEST_MM, le=LARGEST_MM
+        85.0, "Width", "In mm. One column of a journal is about 85, a page about 174.", ge=SMALLEST_MM, le=LARGEST_MM
     )
     height_mm: float = setting(
-        0.0, "Height", "Of the page, in millimetres; 0: as the figure needs it.", ge=0, le=LARGEST_MM
+        0.0,
+        "Height",
+        "In mm; 0: as the figure needs, by its proportions or the rows of a heatmap.",
+        ge=0,
+        le=LARGEST_MM,
     )
-    font_size: float = setting(
-        7.0, "Text size", "Of plain text, in points; smaller and larger text keeps its proportion.", ge=4, le=24
+    font_size: float = setting(7.0, "Text size", "In points, of most text. Journals ask for 5 to 8.", ge=4, le=24)
+    font_family: str = setting(
+        "", "Typeface", "Name of an installed one; empty: the first installed of Arial, Helvetica, Liberation Sans."
     )
-    font_family: str = setting("Arial", "Font", "An installed family, as `font_families` lists them.")
     legend: str = setting(
         "right",
         "Legend",
-        "Beside the figure, below it, on it (names beside the points they mean), or off.",
-        choices=LEGENDS,
+        "'right' of the figure or 'below' it; 'on': names stand on the points of a map, or the legend within the axes;"
+        " 'off': none.",
+        choices=("right", "below", "on", "off"),
     )
     transparent: bool = setting(False, "Transparent", "No white page behind the figure.")
-    title: str = setting("", "Title", "Above the figure; empty: none.")
+    title: str = setting("", "Title", "Written above; empty: the figure's own, if it has one.")
     point_size: float = setting(
-        0.0, "Point size", "Diameter of the points of a map, in points; 0: in proportion to the figure.", ge=0, le=20
+        0.0, "Point size", "Diameter of a point in points (1/72 inch); 0: by the size of the plot.", ge=0, le=40
     )
-    dpi: int = setting(600, "Resolution", "Dots per inch of a PNG, and of points drawn as a bitmap.", ge=72, le=1200)
+    dpi: int = setting(
+        600, "Resolution", "Dots per inch of a PNG, and of points that are drawn as a bitmap.", ge=72, le=1200
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if 0 < self.height_mm < SMALLEST_MM:
             raise ConfigError(
-                f"Height (height_mm) must be 0 (as the figure needs it) or at least {SMALLEST_MM:g}, "
-                f"got {self.height_mm:g}.",
+                f"Height (height_mm) must be 0, or between {SMALLEST_MM} and {LARGEST_MM} mm, got {self.height_mm:g}.",
                 field="height_mm",
             )

@@ -143,7 +143,7 @@ def test_an_unknown_figure_is_said_in_words(name: str, client: FlaskClient) -> N
         ("width_mm=9999", "at most 400"),
         ("width_mm=nan", "at most 400"),
         ("width_mm=wide", "must be a number"),
-        ("height_mm=3", "at least 20"),
+        ("height_mm=3", "between 20 and 400 mm"),
         ("dpi=1e9", "at most 1200"),
         ("dpi=99.5", "whole number"),
         ("legend=up", "must be one of"),
