@@ -104,7 +104,8 @@ def draw_map(
         window=(left, right, bottom, top) if window else None,
         hidden=hidden or (),
     )
-    figure.update_layout(dragmode=DRAG.get(tool or "pan", "pan"))
+    redraw = {"run": run_id, "color": color, "size": size, "selection": selection, "hidden": hidden or []}
+    figure.update_layout(dragmode=DRAG.get(tool or "pan", "pan"), meta={**(figure.layout.meta or {}), "redraw": redraw})
     return figure, legend_of(figure, graph, column=colors.category_column(run_id, color))
 
 

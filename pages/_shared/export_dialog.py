@@ -16,7 +16,6 @@ from pages._shared import figure_store, ids, studio
 from pages._shared.errors import inform
 from pages._shared.print_form import follow_fields, preview, print_fields, query_store
 from scetm_core import board
-from scetm_core.printing_table import figure_table
 
 TASK = "export"
 DIALOG, TABLE_DIALOG = "export-dialog", "export-table-dialog"
@@ -140,7 +139,7 @@ def show_table(figure: dict[str, Any] | None) -> Any:
     """The first rows of the figure's numbers."""
     if not figure or not figure.get("id"):
         return [], [], "Reading the figure"
-    table = figure_table(figure_store.figure_of(figure["id"]))
+    table = figure_store.numbers_of(figure_store.figure_of(figure["id"]))
     shown = table.head(N_ROWS)
     columns = [
         {"field": str(place), "headerName": str(name), "headerTooltip": str(name)}

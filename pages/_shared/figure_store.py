@@ -16,11 +16,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import flask
 
-from pages._shared import studio
+from pages._shared import sharp_maps, studio
 from pages._shared.parts import size_in_words
 from pages._shared.uploads import comes_from_elsewhere
 from scetm_core import board, keys
@@ -29,6 +29,11 @@ from scetm_core.figures import GRAPH_CONFIG
 from scetm_core.files import write_atomically
 from scetm_core.printing_table import figure_table, plain
 from scetm_core.settings import settings_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scetm_core.printing import PrintSettings
 
 LIMIT = 64 << 20  # bytes of one figure
 BLOCK = 1 << 20
@@ -226,6 +231,21 @@ def settings_from(query: Mapping[str, str]) -> Any:
     return PrintSettings.from_dict(values)
 
 
+def numbers_of(figure: Mapping[str, Any]) -> pd.DataFrame:
+    """The numbers of a figure; of a map that is a picture, every cell.
+
+    Raises
+    ------
+    ScetmError
+        If they cannot be read.
+    """
+    return sharp_maps.table_of(figure) if sharp_maps.is_picture(figure) else figure_table(figure)
+
+
+def _for_print(figure: Mapping[str, Any], settings: PrintSettings) -> Mapping[str, Any]:
+    return sharp_maps.sharpened(figure, settings) if sharp_maps.is_picture(figure) else figure
+
+
 def send_figure(name: str, file_format: str) -> flask.Response:
     """A kept figure in a format."""
     _known(file_format, tuple(TYPES))
@@ -234,12 +254,14 @@ def send_figure(name: str, file_format: str) -> flask.Response:
     if file_format == "html":
         return _answer(as_page(figure, stem).encode(), file_format, stem)
     if file_format == "csv":
-        return _answer(figure_table(figure).to_csv(index=False).encode(), file_format, stem)
+        return _answer(numbers_of(figure).to_csv(index=False).encode(), file_format, stem)
     from scetm_core.printing import rasterised, render
 
     settings = _for_preview(settings_from(flask.request.args))
-    answer = _answer(_drawn(lambda: render(figure, settings, file_format=file_format)), file_format, stem)
-    if "preview" in flask.request.args and rasterised(figure):
+    answer = _answer(
+        _drawn(lambda: render(_for_print(figure, settings), settings, file_format=file_format)), file_format, stem
+    )
+    if "preview" in flask.request.args and (rasterised(figure) or sharp_maps.is_picture(figure)):
         answer.headers["X-Bitmap"] = BITMAP_WORDS
     return answer
 
@@ -259,7 +281,7 @@ def send_board(name: str, file_format: str) -> flask.Response:
     settings = _for_preview(settings_from(flask.request.args))
     drawn = [
         Panel(
-            figure=board.load_panel_figure(run.path, panel),
+            figure=_for_print(board.load_panel_figure(run.path, panel), settings),
             title=panel.title,
             row=panel.row,
             column=panel.column,

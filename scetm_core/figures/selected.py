@@ -191,6 +191,6 @@ def _rows(figure: go.Figure, names: list[str]) -> None:
         tickvals=list(range(len(names)))[::-1], ticktext=names, showgrid=False, ticks="", range=[-0.6, len(names) - 0.4]
     )
     figure.update_layout(
-        height=74 + _ROW * len(names), bargap=0.3, dragmode=False, margin={"l": 8, "r": 28, "t": 22, "b": 8},
+        height=max(160, 86 + _ROW * len(names)), bargap=0.3, dragmode=False, margin={"l": 8, "r": 28, "t": 22, "b": 8},
         legend={"orientation": "h", "y": 1, "yanchor": "bottom", "x": 1, "xanchor": "right", "font": {"size": 11}},
     )  # fmt: skip

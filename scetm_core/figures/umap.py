@@ -20,7 +20,7 @@ from scetm_core.figures._colors import (
 from scetm_core.figures._result import empty_frame, reason_of, topic_number
 from scetm_core.figures._theme import ACCENT, AXIS, MUTED, empty_figure, new_figure, plain_text
 from scetm_core.figures.density import Window, pixels_of
-from scetm_core.figures.umap_density import add_density
+from scetm_core.figures.umap_density import PIXELS, add_density
 from scetm_core.figures.umap_names import add_names
 
 if TYPE_CHECKING:
@@ -144,6 +144,7 @@ def plot_umap(
     selected: np.ndarray | None = None,
     window: Window | None = None,
     hidden: Sequence[str] = (),
+    pixels: int = PIXELS,
 ) -> go.Figure:
     """Draw cells as a square map with one legend entry, or one colour bar, for what they are coloured by.
 
@@ -168,6 +169,8 @@ def plot_umap(
         left, right, bottom, top of the part of the map that is in view; all of it by default.
     hidden
         Categories that are not drawn.
+    pixels
+        Width and height of the picture of many cells.
 
     Returns
     -------
@@ -197,8 +200,8 @@ def plot_umap(
     drawn = "points" if within is None else "window" if len(within) else "picture"
     if drawn == "picture":
         add_density(
-            figure, frame, window=window or full, limits=_limits(frame), radius=round(max(size - 1.5, 0)),
-            hidden=hidden, selected=selected,
+            figure, frame, window=window or full, limits=_limits(frame), radius=max(size - 1.5, 0),
+            pixels=pixels, hidden=hidden, selected=selected,
         )  # fmt: skip
     elif selected is not None:
         _fade_others(figure, selected)

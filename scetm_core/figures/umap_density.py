@@ -27,8 +27,8 @@ GREY = np.array(rgb_of(MISSING_COLOR))
 
 
 def add_density(
-    figure: go.Figure, frame: pd.DataFrame, *, window: Window, limits: tuple[float, float], radius: int,
-    hidden: Sequence[str] = (), selected: np.ndarray | None = None,
+    figure: go.Figure, frame: pd.DataFrame, *, window: Window, limits: tuple[float, float], radius: float,
+    pixels: int = PIXELS, hidden: Sequence[str] = (), selected: np.ndarray | None = None,
 ) -> None:  # fmt: skip
     """Lay a picture of all cells of a `umap_frame` under the axes of a figure.
 
@@ -39,14 +39,19 @@ def add_density(
     limits
         The numbers at the ends of the colour scale, where cells are coloured by numbers.
     radius
-        Of each cell, in pixels of the picture.
+        Of each cell, in pixels of a picture of the usual size.
+    pixels
+        Width and height of the picture.
     hidden
         Categories that are left out.
     selected
         (n_cells,) yes or no; the others are drawn in grey behind.
     """
     left, right, bottom, top = window
-    picture = _picture(frame, window, limits=limits, radius=radius, hidden=hidden, selected=selected)
+    picture = _picture(
+        frame, window, pixels=pixels, limits=limits, radius=round(radius * pixels / PIXELS), hidden=hidden,
+        selected=selected,
+    )  # fmt: skip
     figure.add_layout_image(
         source=png_address(picture), x=left, y=top, sizex=right - left, sizey=top - bottom, xref="x", yref="y",
         xanchor="left", yanchor="top", sizing="stretch", layer="below",
@@ -54,10 +59,10 @@ def add_density(
 
 
 def _picture(
-    frame: pd.DataFrame, window: Window, *, limits: tuple[float, float], radius: int, hidden: Sequence[str],
-    selected: np.ndarray | None,
+    frame: pd.DataFrame, window: Window, *, pixels: int, limits: tuple[float, float], radius: int,
+    hidden: Sequence[str], selected: np.ndarray | None,
 ) -> np.ndarray:  # fmt: skip
-    places, size = frame[["x", "y"]].to_numpy(), (PIXELS, PIXELS)
+    places, size = frame[["x", "y"]].to_numpy(), (pixels, pixels)
     is_shown = np.ones(len(frame), dtype=bool)
     if frame.attrs["kind"] == "category":
         codes, names = frame["color"].cat.codes.to_numpy(), list(frame["color"].cat.categories)

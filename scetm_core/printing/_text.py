@@ -12,6 +12,7 @@ import numpy as np
 
 from scetm_core.errors import ConfigError
 from scetm_core.printing._color import RGBA, rgba
+from scetm_core.printing.settings import AUTOMATIC
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,7 +44,7 @@ def chosen_family(name: str) -> str:
         If it is not installed.
     """
     installed = _installed()
-    if not name:
+    if name == AUTOMATIC:
         return next(family for family in PREFERRED if family in installed)
     if name not in installed:
         raise ConfigError(

@@ -10,6 +10,7 @@ from scetm_core.settings import Config, setting
 JOURNAL_WIDTHS = {"One column": 85.0, "One and a half": 114.0, "Two columns": 174.0}
 """Widths of a page's columns in mm, as most journals ask for."""
 FORMATS = ("svg", "pdf", "png")
+AUTOMATIC = "automatic"
 SMALLEST_MM, LARGEST_MM = 20, 400
 MM = 72 / 25.4
 """Points in a millimetre."""
@@ -31,7 +32,9 @@ class PrintSettings(Config):
     )
     font_size: float = setting(7.0, "Text size", "In points, of most text. Journals ask for 5 to 8.", ge=4, le=24)
     font_family: str = setting(
-        "", "Typeface", "Name of an installed one; empty: the first installed of Arial, Helvetica, Liberation Sans."
+        AUTOMATIC,
+        "Typeface",
+        "Name of an installed one; 'automatic': the first installed of Arial, Helvetica, Liberation Sans.",
     )
     legend: str = setting(
         "right",

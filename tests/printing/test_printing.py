@@ -356,7 +356,7 @@ def test_a_name_steps_aside_for_a_small_group_and_stays_on_a_large_one() -> None
     from scetm_core.printing._place import Written
     from scetm_core.printing._text import Type, chosen_family
 
-    type = Type(chosen_family(""), 0.5)
+    type = Type(chosen_family("automatic"), 0.5)
     rng = np.random.default_rng(0)
     small, large = rng.normal([50, 50], 2, size=(40, 2)), rng.uniform([120, 20], [190, 90], size=(900, 2))
     texts = [
