@@ -27,6 +27,8 @@ from scetm_core.requests import (
     MapRequest,
 )
 from scetm_core.runs import Run
+from scetm_core.selection import Among, Step
+from scetm_core.selection_store import write_selection
 from scetm_core.transfer import transfer_config
 from scetm_core.transfer_settings import TransferConfig
 from scetm_core.worker import run_analysis
@@ -34,6 +36,7 @@ from scetm_core.worker import run_analysis
 FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 PICTURES = {
     "cells": "/cells?run=demo",
+    "explore": "/explore?run=demo",
     "topics": "/topics?run=demo",
     "train": "/train?run=demo",
     "embedding": "/embedding?run=demo",
@@ -44,7 +47,7 @@ PICTURES = {
     "evaluate": "/evaluate?run=demo",
     "compare": "/compare?run=demo",
 }
-TOUR_PICTURES = ("Bring counts", "Look at the cells", "Take figures along")
+TOUR_PICTURES = ("Bring counts", "Explore", "Take figures along")
 IMAGES = ROOT / "docs" / "images"
 QUICK_METHODS = ("pca", "harmony", "scanorama")
 
@@ -68,8 +71,9 @@ def main() -> None:
         ):
             answer(mouse, name, request, on_progress=lambda share, message: None)
         transfer(home, mouse, files["human_pancreas.h5ad"])
+        chosen = (Step(how="new", rule=Among(column="cell_type", values=("delta",))),)
         with served(home) as address:
-            photograph(address)
+            photograph(address, selection=write_selection(mouse, chosen))
 
 
 def train(home: Path, run_id: str, settings: dict[str, str]) -> Run:
@@ -92,17 +96,28 @@ def transfer(home: Path, source: Run, target: Path) -> None:
     assert run_analysis(Run.create(home / "runs" / "transfer", config)) == "done"
 
 
-def photograph(base: str) -> None:
-    """Take each picture once the page is quiet."""
+def photograph(base: str, *, selection: str) -> None:
+    """Take each picture once the page is quiet; on Explore some cells are selected."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
         page = browser.new_page(viewport={"width": 1360, "height": 900})
         for name, path in PICTURES.items():
-            page.goto(base + path, wait_until="networkidle")
+            page.goto(base + path + (f"&selection={selection}" if name == "explore" else ""), wait_until="networkidle")
             page.wait_for_timeout(2500)
             page.screenshot(path=IMAGES / f"{name}.png")
+        photograph_export(page, f"{base}/cells?run=demo&color=cell_type")
         photograph_tour(page, f"{base}/?run=demo")
         browser.close()
+
+
+def photograph_export(page: Page, address: str) -> None:
+    """The export dialog with its preview."""
+    page.goto(address, wait_until="networkidle")
+    page.wait_for_timeout(2500)
+    page.get_by_role("button", name="Export", exact=True).first.click()
+    page.wait_for_timeout(4000)
+    page.screenshot(path=IMAGES / "export.png")
+    page.keyboard.press("Escape")
 
 
 def photograph_tour(page: Page, address: str) -> None:
