@@ -20,6 +20,7 @@ from scetm_core.gallery import Shown, figures_of, read_table
 from scetm_core.recipe import as_notebook, as_script, command_line
 from scetm_core.report import methods_of, print_settings, report_html, write_report
 from scetm_core.runs import Run
+from scetm_core.user_columns import column_values
 from scetm_core.viewer_file import write_viewer_file
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ RUN_FILES = {
     keys.CONFIG_FILE: "settings, input with its hash, versions of libraries",
     keys.EVALUATION_FILE: "scores, and what was found worth knowing",
     keys.TOPIC_NAMES_FILE: "names given to topics",
+    keys.COLORS_FILE: "colours chosen for categories",
     keys.METRICS_FILE: "training curve",
     keys.LOG_FILE: "log of the training",
     keys.VOCAB_FILE: "genes and batches in the order of the model",
@@ -72,7 +74,8 @@ def changed_at(run: Run) -> int:
     """When what can be shown of a run last changed, in nanoseconds: its result, scores, names, tables."""
     files = [run.result_path, *(run.path / name for name in (keys.EVALUATION_FILE, keys.TOPIC_NAMES_FILE))]
     tables = [path for folder in TABLE_FOLDERS for path in run.tables(folder).values()]
-    return max((path.stat().st_mtime_ns for path in [*files, *tables] if path.is_file()), default=0)
+    own = [run.path / keys.COLORS_FILE, *(run.path / keys.COLUMNS_FOLDER).glob("*.json")]
+    return max((path.stat().st_mtime_ns for path in [*files, *tables, *own] if path.is_file()), default=0)
 
 
 def published(run: Run, what: str) -> Path:
@@ -147,6 +150,8 @@ class _Pack:
 
 def _fill(pack: _Pack, run: Run, tell: Progress) -> list[str]:
     """Put everything in; the answer says what is not there."""
+    import pandas as pd
+
     left_out: list[str] = []
     figures = figures_of(run, left_out=left_out, on_progress=lambda share, words: tell(0.5 * share, words))
     index = []
@@ -159,6 +164,11 @@ def _fill(pack: _Pack, run: Run, tell: Progress) -> list[str]:
     for folder in TABLE_FOLDERS:
         for name in run.tables(folder):
             pack.add_table(f"tables/{folder}/{name}.csv", _whole(read_table(run, folder, name)), f"table of {folder}")
+    if own := column_values(run, run.open_result()):
+        labels = pd.DataFrame(own, index=run.open_result().obs_names).rename_axis("cell").reset_index()
+        pack.add_table("labels.csv", labels, "labels given to cells, and selections kept")
+        for file in sorted((run.path / keys.COLUMNS_FOLDER).glob("*.json")):
+            pack.add_file(f"run/{keys.COLUMNS_FOLDER}/{file.name}", file, "a column of the user's, with its history")
     for name, about in RUN_FILES.items():
         if (run.path / name).is_file():
             pack.add_file(f"run/{name}", run.path / name, about)

@@ -18,6 +18,7 @@ from scetm_core.data.expression import TARGET_SUM
 from scetm_core.data.formats import open_input
 from scetm_core.data.matrix import StoredMatrix, ignore_values, tidy
 from scetm_core.data.names import unique_names
+from scetm_core.dressing import GIVEN_COLORS, dressed
 from scetm_core.errors import DataError, RunError, ScetmError
 from scetm_core.figures import column_colors, topic_values
 from scetm_core.files import is_disk_full, replacing
@@ -56,7 +57,8 @@ def write_viewer_file(run: Run, path: Path, *, on_progress: Progress | None = No
     """
     tell = on_progress or (lambda share, words: None)
     tell(0.0, "Reading the result.")
-    result = run.load_result()
+    result = dressed(run, run.load_result())
+    result.uns.pop(GIVEN_COLORS, None)
     said = _dress(result, run.topic_names())
     result.uns[keys.UNS] = {**result.uns.get(keys.UNS, {}), TOPIC_NAMES: run.topic_names()}
     try:

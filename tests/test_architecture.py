@@ -96,17 +96,18 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
     "selection": BASE,
     "selection_store": BASE | {"files", "runs", "selection"},
     "user_columns": BASE | {"files", "runs"},
+    "dressing": BASE | {"figures", "own_colors", "runs", "user_columns"},
     "aligned_data": BASE | {"data", "gene_alignment", "gene_names"},
     "transfer": BASE | {"aligned_data", "config", "data", "gene_alignment", "gene_names", "runs", "transfer_settings"},
     "jobs": BASE | {"config", "jobfolder", "runs"},
     "reporter": BASE | {"files", "jobfolder", "jobs"},
     "score_words": set(),
     "gallery": BASE
-    | {"differential", "enrichment", "figures", "gallery", "genesets", "judging", "runs", "score_words", "transfer"},
+    | {"dressing", "differential", "enrichment", "figures", "gallery", "genesets", "judging", "runs", "score_words", "transfer"},
     "recipe": BASE | {"__init__", "config", "files", "runs", "settings", "transfer_settings"},
-    "viewer_file": BASE | {"data", "figures", "files", "gene_alignment", "runs"},
+    "viewer_file": BASE | {"dressing", "data", "figures", "files", "gene_alignment", "runs"},
     "report": BASE
-    | {
+    | {"dressing", 
         "__init__",
         "config",
         "figures",
@@ -122,7 +123,7 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
         "settings",
         "transfer_settings",
     },
-    "archive": BASE | {"files", "gallery", "printing", "recipe", "report", "runs", "viewer_file"},
+    "archive": BASE | {"dressing", "user_columns", "files", "gallery", "printing", "recipe", "report", "runs", "viewer_file"},
     "publish_commands": BASE
     | {"figures", "gallery", "printing", "progress_bars", "recipe", "report", "runs", "settings"},
     "requests": BASE | {"settings"},

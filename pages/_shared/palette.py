@@ -11,6 +11,7 @@ from dash.development.base_component import Component
 
 from pages._shared import ids, studio
 from pages._shared.colors import category_column
+from scetm_core.dressing import GIVEN_COLORS
 from scetm_core.errors import RunError
 from scetm_core.figures import category_colors, hard_to_tell_apart, palette
 from scetm_core.figures.umap import N_CATEGORIES_SHOWN
@@ -91,7 +92,7 @@ def shown_colors(run_id: str, column: str) -> dict[str, str]:
 def given_colors(run_id: str, column: str) -> dict[str, str] | None:
     """The colours that came with the data, under whatever the user has chosen; None if there are none."""
     result = studio.load_result(run_id)
-    known = result.uns.get(studio.GIVEN_COLORS, {})
+    known = result.uns.get(GIVEN_COLORS, {})
     given = known[column] if column in known else result.uns.get(f"{column}_colors")
     return None if given is None else _colors_by_size(run_id, column, list(given))
 

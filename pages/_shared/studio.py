@@ -8,16 +8,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from scetm_core import keys
 from scetm_core.data.catalog import NAMES_ENDINGS, Catalog, DatasetFile
+from scetm_core.dressing import dressed, dressing_stamp
 from scetm_core.errors import RunError
-from scetm_core.figures import category_colors
-from scetm_core.own_colors import merged_colors, own_colors_stamp, read_own_colors
 from scetm_core.runs import Run, list_runs
 from scetm_core.runs import open_run as open_run_in
-from scetm_core.user_columns import columns_stamp, with_user_columns
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -25,9 +23,6 @@ if TYPE_CHECKING:
 
 
 HOME_VARIABLE = "SCETM_HOME"
-GIVEN_COLORS = (
-    "given_colors"  # in uns of a result in memory: column -> the colours it came with, where others are shown
-)
 GENE_SETS_ROOT, NAMES_ROOT = "gene-sets", "gene-names"  # in the catalog
 
 
@@ -186,7 +181,7 @@ def load_result(run_id: str) -> ad.AnnData:
 
 def result_of(run: Run) -> ad.AnnData:
     """As `load_result`, of a run that may lie outside this home: the source of a transfer."""
-    return _read_result(run.path, result_stamp(run), columns_stamp(run), own_colors_stamp(run.path))
+    return _read_result(run.path, result_stamp(run), dressing_stamp(run))
 
 
 def result_stamp(run: Run) -> int:
@@ -195,32 +190,13 @@ def result_stamp(run: Run) -> int:
 
 
 @functools.lru_cache(maxsize=8)
-def _read_result(path: Path, stamp: int, columns: tuple[tuple[str, int], ...], colors: int) -> ad.AnnData:
-    run = Run(path)
-    return _dressed(run, with_user_columns(run, _read_as_written(path, stamp)))
+def _read_result(path: Path, stamp: int, dressing: object) -> ad.AnnData:
+    return dressed(Run(path), _read_as_written(path, stamp))
 
 
 @functools.lru_cache(maxsize=4)
 def _read_as_written(path: Path, stamp: int) -> ad.AnnData:
     return Run(path).open_result()
-
-
-def _dressed(run: Run, result: ad.AnnData) -> ad.AnnData:
-    """A result with the colours that the user has chosen in the place of those that came with it; arrays are shared."""
-    import anndata as ad
-
-    chosen = {name: own for name, own in read_own_colors(run.path).items() if name in result.obs}
-    if not chosen:
-        return result
-    uns: dict[str, Any] = dict(result.uns)
-    given: dict[str, Any] = {}
-    for column, own in chosen.items():
-        categories = [str(name) for name in result.obs[column].astype("category").cat.categories]
-        given[column] = uns.get(f"{column}_colors")
-        defaults = category_colors(categories, None if given[column] is None else list(given[column]))
-        uns[f"{column}_colors"] = merged_colors(categories, defaults, own)
-    uns[GIVEN_COLORS] = given
-    return ad.AnnData(obs=result.obs, var=result.var, obsm=dict(result.obsm), varm=dict(result.varm), uns=uns)
 
 
 def table_stamp(run: Run, kind: str, name: str) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from scetm_core import keys
+from scetm_core.dressing import dressed
 from scetm_core.errors import RunError
 from scetm_core.figures import topics_in_use
 from scetm_core.runs import Run, table_name
@@ -122,7 +123,7 @@ def open_run(run: Run) -> Opened:
     RunError
         If there is no result, or it is damaged.
     """
-    return Opened(run=run, result=run.load_result(), names=run.topic_names())
+    return Opened(run=run, result=dressed(run, run.load_result()), names=run.topic_names())
 
 
 def read_tables(run: Run, folder: str) -> dict[str, Callable[[], pd.DataFrame]]:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from scetm_core import keys
 from scetm_core.config import RunConfig
+from scetm_core.dressing import dressed
 from scetm_core.errors import RunError
 from scetm_core.gallery import read_table
 from scetm_core.runs import Run
@@ -101,7 +102,7 @@ def facts_of(run: Run, *, result: ad.AnnData | None = None) -> Facts:
     return Facts(
         run=run,
         config=run.config,
-        result=run.load_result() if result is None else result,
+        result=dressed(run, run.load_result()) if result is None else result,
         names=run.topic_names(),
         scores=run.evaluation(),
         transfer=run.transfer_report(),
