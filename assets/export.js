@@ -34,9 +34,10 @@
     return { dtype: "f8", bdata: base64(bytesOf(array)) };
   }
 
-  function plain(value) {
+  /** What the server needs; `isWhole`: what is said on hover as well. */
+  function plain(value, isWhole) {
     if (isTyped(value)) return { dtype: DTYPES[value.constructor.name], bdata: base64(bytesOf(value)) };
-    if (Array.isArray(value)) return packed(value) || value.map(plain);
+    if (Array.isArray(value)) return packed(value) || value.map((entry) => plain(entry, isWhole));
     if (value === null || typeof value !== "object") return typeof value === "function" ? undefined : value;
     if ("bdata" in value) {
       const { dtype, bdata, shape } = value;
@@ -44,19 +45,21 @@
       return shape === undefined ? { dtype, bdata: text } : { dtype, bdata: text, shape };
     }
     const kept = {};
-    for (const [name, entry] of Object.entries(value)) if (!name.startsWith("_") && !DROPPED.has(name)) kept[name] = plain(entry);
+    for (const [name, entry] of Object.entries(value)) {
+      if (!name.startsWith("_") && (isWhole || !DROPPED.has(name))) kept[name] = plain(entry, isWhole);
+    }
     return kept;
   }
 
-  /** The figure as it is shown: hidden groups hidden, axes as they have been zoomed. */
-  function asShown(graph) {
+  /** The figure as it is shown: hidden groups hidden, axes as they have been zoomed; whole, or as paper needs it. */
+  function asShown(graph, isWhole) {
     const data = graph.data.map((trace) => {
-      const sent = plain(trace);
+      const sent = plain(trace, isWhole);
       const isNote = (trace.type || "scatter").startsWith("scatter") && !(trace.mode || "").includes("text");
-      if (isNote) delete sent.text; // only said on hover
+      if (isNote && !isWhole) delete sent.text; // only said on hover
       return sent;
     });
-    const layout = plain(graph.layout);
+    const layout = plain(graph.layout, isWhole);
     for (const [name, axis] of Object.entries(graph._fullLayout)) {
       if (!/^[xy]axis\d*$/.test(name) || !axis || !layout[name]) continue;
       if (axis.autorange === false) layout[name].range = [...axis.range];
@@ -70,6 +73,20 @@
     catch { return "The server gave no clear answer. Try again."; }
   }
 
+  const plotOf = (graph) => document.getElementById(graph)?.querySelector(".js-plotly-plot");
+
+  /** Send a figure: its id, or why there is none in words. */
+  async function send(plot, query, isWhole) {
+    try {
+      const body = JSON.stringify(asShown(plot, isWhole));
+      const answer = await fetch("/export/figure?" + query, { method: "POST", headers: { "Content-Type": "application/json" }, body });
+      return answer.ok ? { id: (await answer.json()).id } : { words: await wordsOf(answer) };
+    } catch (error) {
+      console.warn(error);
+      return { words: NO_ANSWER };
+    }
+  }
+
   const NO_ANSWER = "The server does not answer. Is the app still running?";
   const csvButton = (graph) => document.getElementById(JSON.stringify({ graph, type: "export-csv" }));
 
@@ -78,7 +95,7 @@
     const { triggered, triggered_id: button } = window.dash_clientside.callback_context;
     if (!button || !triggered[0].value) return;
     const { graph } = button;
-    const shown = document.getElementById(graph)?.querySelector(".js-plotly-plot");
+    const shown = plotOf(graph);
     if (!shown?.data) return;
     const isTable = kind === "export-table-open";
     const store = isTable ? "export-table-figure" : "export-figure";
@@ -87,16 +104,8 @@
     setProps(isTable ? "export-table-dialog" : "export-dialog", { opened: true });
     await new Promise((done) => setTimeout(done, 30)); // the dialog is seen first
     const query = new URLSearchParams({ run: run || "", graph });
-    let words = NO_ANSWER;
-    try {
-      const body = JSON.stringify(asShown(shown));
-      const answer = await fetch("/export/figure?" + query, { method: "POST", headers: { "Content-Type": "application/json" }, body });
-      if (answer.ok) {
-        setProps(store, { data: { id: (await answer.json()).id, graph, run, has_table: Boolean(csvButton(graph)) } });
-        return;
-      }
-      words = await wordsOf(answer);
-    } catch (error) { console.warn(error); }
+    const { id, words } = await send(shown, query, isTable); // a table names what is pointed at
+    if (id) return void setProps(store, { data: { id, graph, run, has_table: Boolean(csvButton(graph)) } });
     setProps(isTable ? "export-table-words" : "export-preview-words", { children: words });
   }
 
@@ -177,12 +186,20 @@
   }
 
   /** Save a figure that was sent; the table is the page's own where it has one. */
-  function download(figure, query, format) {
+  async function download(figure, query, format) {
     if (!figure?.id) return;
     if (format === "csv" && figure.has_table) return void csvButton(figure.graph)?.click();
-    if (!query && !["csv", "html"].includes(format)) return;
-    const names = new URLSearchParams({ run: figure.run || "", graph: figure.graph, download: "1" });
-    save(`/export/figure/${figure.id}.${format}?${["csv", "html"].includes(format) ? "" : query + "&"}${names}`);
+    const isForPaper = !["csv", "html"].includes(format);
+    if (!query && isForPaper) return;
+    const names = new URLSearchParams({ run: figure.run || "", graph: figure.graph });
+    let id = figure.id;
+    const plot = isForPaper ? null : plotOf(figure.graph);
+    if (plot?.data) { // with the names that are said on hover, which paper has no use for
+      const sent = await send(plot, names, true);
+      if (sent.words) return void setProps("export-note", { children: sent.words });
+      id = sent.id;
+    }
+    save(`/export/figure/${id}.${format}?${isForPaper ? query + "&" : ""}${names}&download=1`);
   }
 
   function downloadBoard(query, state, letters, run, format) {

@@ -83,7 +83,7 @@ def test_a_figure_is_read_as_a_table(page: playwright.Page) -> None:
     card.get_by_role("button", name="Show as table").click()
     dialog = page.get_by_role("dialog", name="The numbers of this figure")
     expect(dialog.get_by_text(f"{N_CELLS} of {N_CELLS} rows shown")).to_be_visible()
-    expect(dialog.get_by_role("columnheader").first).to_be_visible()
+    expect(dialog.get_by_role("columnheader", name="text")).to_be_visible()  # each cell by its name, as said on hover
     with page.expect_download() as saved:
         dialog.get_by_role("button", name="CSV").click()
     assert len(pd.read_csv(saved.value.path())) == N_CELLS

@@ -239,6 +239,14 @@ def test_good_fields_make_a_query_that_reads_back_to_the_same_settings(form: Any
     assert figure_store.settings_from(dict(parse_qsl(query))) == wanted
 
 
+def test_what_the_fields_begin_with_can_be_drawn(form: Any, components_in: Callable[[Any], list[Any]]) -> None:
+    shown = components_in(form.print_fields("export", with_title=True))
+    asked = [node for node in shown if isinstance(getattr(node, "id", None), dict) and node.id["type"] == "request"]
+    query, errors = form.query_of([node.id for node in asked], [node.value for node in asked], False, "")
+    assert not any(errors)
+    assert "font_family=automatic" in query
+
+
 def test_the_table_shows_a_thousand_rows_and_says_how_many_there_are(dialog: Any) -> None:
     values = np.linspace(0, 1, 1500)
     figure_id = figure_store.keep(go.Figure(go.Scatter(x=values, y=values)).to_json().encode())
