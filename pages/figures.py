@@ -217,9 +217,11 @@ def undo(n_clicks: int | None, removed: str | None, run_id: str) -> Any:
     """Put the panel back that was removed last."""
     if not n_clicks or not removed:
         return no_update, no_update, no_update, no_update
-    earlier = board.Board.from_dict(json.loads(removed))
-    board.write_board(studio.open_run(run_id).path, earlier)
-    return _state(earlier), _state(earlier), None, True
+    folder = studio.open_run(run_id).path
+    with _writing:
+        after = board.read_board(folder).put_back(board.Board.from_dict(json.loads(removed)))
+        board.write_board(folder, after)
+    return _state(after), _state(after), None, True
 
 
 @callback(

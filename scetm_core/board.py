@@ -111,6 +111,14 @@ class Board(Config):
         self._place_of(key)
         return dataclasses.replace(self, panels=tuple(panel for panel in self.panels if panel.key != key)).place()
 
+    def put_back(self, earlier: Board) -> Board:
+        """The board with the panels of an earlier one that are gone, each where it was; all else as it is now."""
+        panels, known = list(self.panels), {panel.key for panel in self.panels}
+        for place, panel in enumerate(earlier.panels):
+            if panel.key not in known:
+                panels.insert(place, panel)
+        return dataclasses.replace(self, panels=tuple(panels)).place()
+
     def change(self, key: str, name: str, value: Any) -> Board:
         """The board with one setting of a panel changed.
 

@@ -103,11 +103,23 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
     "reporter": BASE | {"files", "jobfolder", "jobs"},
     "score_words": set(),
     "gallery": BASE
-    | {"dressing", "differential", "enrichment", "figures", "gallery", "genesets", "judging", "runs", "score_words", "transfer"},
+    | {
+        "dressing",
+        "differential",
+        "enrichment",
+        "figures",
+        "gallery",
+        "genesets",
+        "judging",
+        "runs",
+        "score_words",
+        "transfer",
+    },
     "recipe": BASE | {"__init__", "config", "files", "runs", "settings", "transfer_settings"},
     "viewer_file": BASE | {"dressing", "data", "figures", "files", "gene_alignment", "runs"},
     "report": BASE
-    | {"dressing", 
+    | {
+        "dressing",
         "__init__",
         "config",
         "figures",
@@ -123,7 +135,8 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
         "settings",
         "transfer_settings",
     },
-    "archive": BASE | {"dressing", "user_columns", "files", "gallery", "printing", "recipe", "report", "runs", "viewer_file"},
+    "archive": BASE
+    | {"dressing", "user_columns", "files", "gallery", "printing", "recipe", "report", "runs", "viewer_file"},
     "publish_commands": BASE
     | {"figures", "gallery", "printing", "progress_bars", "recipe", "report", "runs", "settings"},
     "requests": BASE | {"settings"},

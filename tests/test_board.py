@@ -142,3 +142,14 @@ def test_a_figure_that_is_gone_is_said_in_words(tmp_path: Path) -> None:
     (tmp_path / keys.BOARD_FOLDER / f"{IDS[0]}.json").unlink()
     with pytest.raises(RunError, match="'cells-umap' cannot be read"):
         load_panel_figure(tmp_path, shown.panels[0])
+
+
+def test_what_changed_after_a_removal_stays_when_the_panel_comes_back(tmp_path: Path) -> None:
+    add_panel(tmp_path, IDS[0], FIGURE, graph="g")
+    before = add_panel(tmp_path, IDS[1], FIGURE, graph="h")
+    after = remove_panel(tmp_path, before.panels[0].key)
+    changed = after.change(after.panels[0].key, "title", "Later").with_columns(3)
+    back = changed.put_back(before)
+    assert [panel.graph for panel in back.panels] == ["g", "h"]
+    assert (back.panels[1].title, back.columns) == ("Later", 3)
+    assert back.put_back(before) == back
