@@ -29,6 +29,7 @@ PAGES = {
     "form": ("/train?file=lab/planted.h5ad", "text=Training takes about"),
     "live": (f"/train?run={FULL}", "#training-curve .trace"),
     "cells": (f"/cells?run={FULL}", "#cells-umap-beside-legend .legend-item"),
+    "explore": (f"/explore?run={FULL}", "#explore-umap-legend .legend-item"),
     "topics": (f"/topics?run={FULL}", "#cell-topic-heatmap .hm"),
     "embedding": (f"/embedding?run={FULL}", "#joint-umap-legend .legend-item"),
     "enrichment": (f"/enrichment?run={FULL}&sets=mine", "#enrichment-table .ag-row"),
@@ -37,6 +38,8 @@ PAGES = {
     "evaluate": (f"/evaluate?run={FULL}", "#evaluate-agreement .trace"),
     "transfer": (f"/transfer?run={FULL}", "#main .card"),
     "compare": (f"/compare?run={FULL}", "#compare-table .ag-row"),
+    "figures": (f"/figures?run={FULL}", "text=No panel yet"),
+    "report": (f"/report?run={FULL}", "text=Methods, ready for a paper"),
 }
 WITHOUT_RUN = {
     "home": "/", "data": "/data", "form": "/train", "cells": "/cells", "evaluate": "/evaluate",
