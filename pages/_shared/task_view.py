@@ -46,7 +46,7 @@ def task_view(prefix: str) -> Component:
     """The place for the progress of a page's task."""
     return html.Div(
         [
-            dcc.Interval(id=tick_of(prefix), interval=INTERVAL, disabled=True),
+            dcc.Interval(id=tick_of(prefix), interval=INTERVAL, disabled=False),
             dcc.Store(id=stamp_of(prefix)),
             html.Div(id=_view_of(prefix)),
             dmc.Button(
