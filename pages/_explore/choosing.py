@@ -10,7 +10,7 @@ import dash_mantine_components as dmc
 from dash import Input, Output, State, callback, ctx, dcc, html, no_update
 from dash.development.base_component import Component
 
-from pages._explore.details import REST, against_options, sides
+from pages._explore.details import REST, against_in_words, against_options, sides
 from pages._explore.ids import AGAINST, CHANGED
 from pages._shared import cell_maps, colors, ids, selecting, studio
 from pages._shared.errors import inform
@@ -322,7 +322,11 @@ def test_topics(n_clicks: int | None, against: str | None, store: dict[str, Any]
     while (name := f"selection {number}") in taken:
         number += 1
     column = new_column(name, studio.load_result(run_id))
-    column = column.with_edit(outside, "others" if against in (None, REST) else against[:60], words=against or REST)
+    column = column.with_edit(
+        outside,
+        "others" if against in (None, REST) else against_in_words(against)[:60],
+        words=against_in_words(against),
+    )
     column = column.with_edit(inside, name, words=selecting.words_of(run_id, selection))
     write_column(run, column)
     return f"/differential?{urlencode({'run': run_id, 'groupby': name})}"

@@ -39,6 +39,7 @@ from scetm_core.user_columns import read_columns
 
 Mask = npt.NDArray[np.bool_]
 REST = "the rest"
+BETWEEN = "\x1f"  # column and label of cells kept before; no name holds it
 BY, BY_BESIDE = "explore-by", "explore-by-beside"
 N_GENES = 200
 
@@ -99,9 +100,18 @@ def _by(component_id: str, groups: list[str], value: str) -> Component:
 
 def against_options(run_id: str) -> list[dict[str, str]]:
     """With what a selection can be compared: the rest, or cells kept before."""
-    kept = [f"{name}: {label}" for name, column in read_columns(studio.open_run(run_id)).items()
-            for label in column.labels if label != column.rest]  # fmt: skip
-    return [{"value": REST, "label": REST}, *({"value": name, "label": name} for name in kept)]
+    kept = [
+        f"{name}{BETWEEN}{label}"
+        for name, column in read_columns(studio.open_run(run_id)).items()
+        for label in column.labels
+        if label != column.rest
+    ]
+    return [{"value": value, "label": against_in_words(value)} for value in (REST, *kept)]
+
+
+def against_in_words(against: str | None) -> str:
+    """``"state: early"``, or "the rest"."""
+    return (against or REST).replace(BETWEEN, ": ")
 
 
 def sides(run_id: str, selection: str, against: str | None) -> tuple[Mask, Mask]:
@@ -110,7 +120,7 @@ def sides(run_id: str, selection: str, against: str | None) -> tuple[Mask, Mask]
     inside = selecting.mask_of(run_id, selection)
     if inside is None:
         return np.zeros(result.n_obs, dtype=bool), np.ones(result.n_obs, dtype=bool)
-    column, _, label = (against or "").partition(": ")
+    column, _, label = (against or "").partition(BETWEEN)
     if column not in result.obs:
         return inside, ~inside
     return inside, (result.obs[column].astype("category") == label).to_numpy() & ~inside
@@ -172,7 +182,7 @@ def say(store: dict[str, Any] | None, against: str | None, run_id: str) -> str:
             "Draw a lasso on the map, or choose by a column, a topic or a gene: what sets these cells apart shows here."
         )
     _, outside = sides(run_id, name, against)
-    return f"{selecting.words_of(run_id, name)}. Compared with {outside.sum():,} cells: {against or REST}."
+    return f"{selecting.words_of(run_id, name)}. Compared with {outside.sum():,} cells: {against_in_words(against)}."
 
 
 @callback(

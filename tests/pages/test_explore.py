@@ -181,9 +181,9 @@ def test_labels_are_saved_at_once_and_join_every_page(
 def test_a_kept_selection_can_be_compared_with(run: Run, store: dict[str, Any], triggered: Trigger) -> None:
     with triggered(f"{choosing.KEEP}.n_clicks"):
         choosing.keep_selection(1, "mine", store, run.id)
-    assert {"value": "mine: mine", "label": "mine: mine"} in details.against_options(run.id)
+    assert {"value": "mine\x1fmine", "label": "mine: mine"} in details.against_options(run.id)
     other = selecting.take_step(store, {"run": run.id, "how": "invert"})[0]
-    inside, outside = details.sides(run.id, selecting.current(other, run.id), "mine: mine")
+    inside, outside = details.sides(run.id, selecting.current(other, run.id), "mine\x1fmine")
     assert np.array_equal(outside, selecting.mask_of(run.id, store["history"][1]))
     assert not (inside & outside).any()
 
