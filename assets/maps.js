@@ -15,8 +15,12 @@
     return corners.filter((_, i) => i % step === 0);
   }
 
+  /** What a drawn shape selects; nothing for one without an area. */
   function ruleOf(shape) {
-    if (shape.type === "rect") return { kind: "box", left: shape.x0, right: shape.x1, bottom: shape.y0, top: shape.y1 };
+    if (shape.type === "rect") {
+      if (shape.x0 === shape.x1 || shape.y0 === shape.y1) return null;
+      return { kind: "box", left: shape.x0, right: shape.x1, bottom: shape.y0, top: shape.y1 };
+    }
     const corners = cornersOf(shape.path || "");
     return corners.length < 3 ? null : { kind: "lasso", corners };
   }
@@ -103,6 +107,16 @@
     }
     window.scetm.keepInUrl(values, dropped || []);
   }
+
+  // Back and Forward over addresses that Dash was not told of: it knows the one it is led to already, and would stay.
+  window.addEventListener("popstate", () => {
+    if (window.location.pathname !== "/explore") return;
+    for (const id of ["_pages_location", "url"]) {
+      if (window.scetmHere.propsOf(id)?.search === window.location.search) {
+        window.dash_clientside.set_props(id, { search: window.location.search });
+      }
+    }
+  });
 
   Object.assign((window.scetm = window.scetm || {}), { ask, dragOn, rememberInUrl });
 })();
