@@ -182,6 +182,8 @@ def test_graphs_leave_as_svg_with_vector_points(name: str, graphs: list[str], pa
 
 def test_a_graph_leaves_as_png_at_600_dpi(page: playwright.Page) -> None:
     open_page(page, "topics")
+    page.evaluate("localStorage.clear()")  # the dialog remembers the width that was last asked for
+    open_page(page, "topics")
     head = exported(page, "topic-umap", "PNG").read_bytes()[:24]
     assert head[1:4] == b"PNG"
     assert int.from_bytes(head[16:20], "big") == pytest.approx(85 / 25.4 * 600, rel=0.01)
