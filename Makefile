@@ -56,6 +56,7 @@ bench: $(VENV)/.installed-dev ## benchmarks; each prints a table and writes a .c
 	$(BIN)/python -m benchmarks.enrichment
 	$(BIN)/python -m benchmarks.differential
 	$(BIN)/python -m benchmarks.start_up
+	$(BIN)/python -m benchmarks.ui
 	$(BIN)/python -m benchmarks.compare
 
 screenshots: $(VENV)/.installed-dev browser ## the pictures in docs/images, from the app itself
