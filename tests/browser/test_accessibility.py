@@ -108,11 +108,17 @@ def in_every_look(page: playwright.Page, axe: str) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("name", list(PAGES))
-def test_a_page_with_results_has_no_serious_finding(name: str, page: playwright.Page, full_run: str, axe: str) -> None:
+def test_a_page_with_results_has_no_serious_finding_and_fits_a_phone(
+    name: str, page: playwright.Page, full_run: str, axe: str
+) -> None:
     address, sign_of_life = PAGES[name]
     page.goto(address)
     expect(page.locator(sign_of_life).first).to_be_visible()
+    assert page.get_by_role("heading", level=1).count() == 1
+    assert page.get_by_role("main").count() == 1
     assert in_every_look(page, axe) == {}
+    assert page.viewport_size == NARROW
+    page.wait_for_function("document.documentElement.scrollWidth <= 390")
 
 
 @pytest.mark.parametrize("name", list(WITHOUT_RUN))
@@ -168,11 +174,3 @@ def test_every_figure_has_a_name_and_says_what_it_shows(name: str, page: playwri
         " document.getElementById(figure.getAttribute('aria-describedby'))?.textContent ?? '')"
     )
     assert all(len(words) > 20 for words in described)
-
-
-def test_there_is_one_main_heading_and_one_main_part_a_page(page: playwright.Page, full_run: str) -> None:
-    for address, sign_of_life in PAGES.values():
-        page.goto(address)
-        expect(page.locator(sign_of_life).first).to_be_visible()
-        assert page.get_by_role("heading", level=1).count() == 1
-        assert page.get_by_role("main").count() == 1
