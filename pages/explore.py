@@ -199,8 +199,8 @@ def follow_click(
     if not clicked:
         return no_update, no_update
     name = str(clicked["points"][0].get("customdata"))
-    if keys.is_topic_name(name):
-        return name.removeprefix("topic_"), no_update
+    if (number := keys.topic_number(name)) is not None:
+        return str(number), no_update
     return no_update, name if name in studio.load_result(run_id).var_names else no_update
 
 

@@ -88,6 +88,7 @@ def topic_name(topic: int) -> str:
     return f"topic_{topic}"
 
 
-def is_topic_name(text: str) -> bool:
-    """Whether a text is the label of a topic: ``"topic_7"``."""
-    return text.startswith("topic_") and text.removeprefix("topic_").isdecimal()
+def topic_number(text: str) -> int | None:
+    """7 for the label "topic_7", None for anything else."""
+    number = text.removeprefix("topic_")
+    return int(number) if number != text and number.isdecimal() else None

@@ -175,7 +175,7 @@ def new_column(name: str, result: ad.AnnData, *, rest: str | None = None) -> Use
         If the result has a column of that name already, or the name cannot be used.
     """
     name = clean_name(name)
-    if name in result.obs or name in result.var_names or keys.is_topic_name(name):
+    if name in result.obs or name in result.var_names or keys.topic_number(name) is not None:
         raise DataError(f"{name!r} is taken by a column, a gene or a topic. Choose another name.")
     return UserColumn(name=name, n_obs=result.n_obs, rest=rest)
 

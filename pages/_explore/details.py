@@ -28,9 +28,9 @@ from pages._shared.opened import Opened
 from pages._shared.parts import card, explanation, figure_card
 from pages._shared.tables import grid
 from scetm_core.figures import (
-    category_colors,
     composition_frame,
     expected_genes_frame,
+    group_colors,
     plot_composition,
     plot_profile,
     profile_frame,
@@ -128,14 +128,10 @@ def sides(run_id: str, selection: str, against: str | None) -> tuple[Mask, Mask]
 
 def _composition(run_id: str, by: str, selection: str, against: str | None) -> pd.DataFrame:
     result = studio.load_result(run_id)
-    values = result.obs[by].astype("category")
-    names = [str(name) for name in values.cat.categories]
-    own = result.uns.get(f"{by}_colors")
-    colors = category_colors(names, None if own is None else list(own))
     inside, outside = sides(run_id, selection, against)
     if not selection:  # nothing selected: all cells, beside nothing
         inside, outside = outside, inside
-    return composition_frame(values, inside, outside, colors)
+    return composition_frame(result.obs[by], inside, outside, group_colors(result, by))
 
 
 _STATE = (Input(selecting.STORE, "data"), Input(AGAINST, "value"), Input(ids.ACTIVE_RUN, "data"))

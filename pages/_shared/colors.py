@@ -128,8 +128,9 @@ def numbers_of(run_id: str, what: str) -> npt.NDArray[np.float64]:
         if not pd.api.types.is_numeric_dtype(column):
             raise DataError(f"{what} is no number. Select by its categories instead.")
         return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
-    if keys.is_topic_name(what) and int(what.removeprefix("topic_")) < result.obsm[keys.THETA].shape[1]:
-        return np.asarray(result.obsm[keys.THETA][:, int(what.removeprefix("topic_"))], dtype=np.float64)
+    topic = keys.topic_number(what)
+    if topic is not None and topic < result.obsm[keys.THETA].shape[1]:
+        return np.asarray(result.obsm[keys.THETA][:, topic], dtype=np.float64)
     if what not in result.var_names:
         raise DataError(f"There is no column, topic or gene called {what!r}.")
     return np.asarray(expression_of(run_id, what).reindex(result.obs_names), dtype=np.float64)

@@ -5,7 +5,7 @@ its reason (`frame.attrs["reason"]`); its figure shows that reason.
 """
 
 from scetm_core.figures._colors import category_colors, hard_to_tell_apart, palette
-from scetm_core.figures._result import empty_frame, gene_weights, topic_label, topic_values
+from scetm_core.figures._result import empty_frame, gene_weights, group_colors, topic_label, topic_values
 from scetm_core.figures._theme import GRAPH_CONFIG, MAP_CONFIG, TEMPLATE, empty_figure, new_figure
 from scetm_core.figures.cell_topics import cell_topic_frame, plot_cell_topic_heatmap
 from scetm_core.figures.comparison import plot_maps, plot_tradeoff, tradeoff_frame
@@ -99,6 +99,7 @@ __all__ = [
     "flagged_frame",
     "gene_topic_frame",
     "gene_weights",
+    "group_colors",
     "hard_to_tell_apart",
     "joint_map_frame",
     "manhattan_frame",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -10,12 +9,11 @@ import numpy as np
 import pandas as pd
 
 from scetm_core import keys
+from scetm_core.figures._colors import category_colors
 from scetm_core.figures._theme import plain_text
 
 if TYPE_CHECKING:
     import anndata as ad
-
-_TOPIC = re.compile(r"topic_(\d+)")
 
 
 def empty_frame(reason: str) -> pd.DataFrame:
@@ -30,10 +28,11 @@ def reason_of(frame: pd.DataFrame) -> str:
     return str(frame.attrs.get("reason", "There is nothing to show here."))
 
 
-def topic_number(name: str) -> int | None:
-    """7 for "topic_7", None for anything else."""
-    match = _TOPIC.fullmatch(name)
-    return int(match[1]) if match else None
+def group_colors(result: ad.AnnData, groupby: str) -> dict[str, str]:
+    """Colour of each group of a column of obs: those in uns, else the defaults."""
+    names = [str(name) for name in result.obs[groupby].astype("category").cat.categories]
+    own = result.uns.get(f"{groupby}_colors")
+    return category_colors(names, None if own is None else list(own))
 
 
 def topic_label(name: str, names: Mapping[str, str] | None = None) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scetm_core import keys
-from scetm_core.figures._result import topic_number, topic_values
+from scetm_core.figures._result import topic_values
 from scetm_core.figures.differential import MIN_DIFFERENCE_CONDITIONS, MIN_DIFFERENCE_TYPES, SIGNIFICANCE
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def differential_topics(table: pd.DataFrame) -> tuple[list[int], float]:
     significant = table[table["q_bonferroni"] < SIGNIFICANCE]
     for difference in (MIN_DIFFERENCE_TYPES, MIN_DIFFERENCE_CONDITIONS):
         names = significant.loc[significant["mean_difference"] > difference, "topic"].unique()
-        numbers = sorted(number for name in names if (number := topic_number(str(name))) is not None)
+        numbers = sorted(number for name in names if (number := keys.topic_number(str(name))) is not None)
         if numbers:
             return numbers, difference
     return [], MIN_DIFFERENCE_CONDITIONS

@@ -10,9 +10,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from scetm_core import keys
-from scetm_core.figures._colors import category_colors
 from scetm_core.figures._heatmap import name_rows, outline_topic, topic_heatmap
-from scetm_core.figures._result import empty_frame, reason_of, topic_values
+from scetm_core.figures._result import empty_frame, group_colors, reason_of, topic_values
 from scetm_core.figures._theme import empty_figure, new_figure, plain_text
 
 if TYPE_CHECKING:
@@ -83,9 +82,7 @@ def topic_by_group_frame(result: ad.AnnData, topic: int, *, groupby: str) -> pd.
     means = topic_mean_frame(result, groupby=groupby, topics=[topic])
     if means.empty:
         return means
-    names = [str(name) for name in result.obs[groupby].astype("category").cat.categories]
-    own = result.uns.get(f"{groupby}_colors")
-    colors = category_colors(names, None if own is None else list(own))
+    colors = group_colors(result, groupby)
     frame = pd.DataFrame({"group": means.index.astype(str), "mean": means.iloc[:, 0].to_numpy()})
     frame["n_cells"] = [means.attrs["sizes"][name] for name in means.index]
     frame["color"] = [colors[name] for name in frame["group"]]

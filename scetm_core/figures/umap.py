@@ -17,7 +17,7 @@ from scetm_core.figures._colors import (
     SIGNED_SCALE,
     category_colors,
 )
-from scetm_core.figures._result import empty_frame, reason_of, topic_number
+from scetm_core.figures._result import empty_frame, reason_of
 from scetm_core.figures._theme import ACCENT, AXIS, MUTED, empty_figure, new_figure, plain_text
 from scetm_core.figures.density import Window, pixels_of
 from scetm_core.figures.umap_density import PIXELS, add_density
@@ -58,7 +58,7 @@ def umap_frame(result: ad.AnnData, *, color: str, values: pd.Series | None = Non
         return empty_frame("This run has no UMAP. Train it again with 'Compute UMAP' switched on.")
     xy = np.asarray(result.obsm[keys.X_UMAP], dtype=np.float32)
     frame = pd.DataFrame({"x": xy[:, 0], "y": xy[:, 1], "cell": np.asarray(result.obs_names, dtype=object)})
-    topic = topic_number(color)
+    topic = keys.topic_number(color)
     if values is not None:
         numbers = values[~values.index.duplicated()].reindex(result.obs_names).to_numpy(dtype=np.float32)
         return _with_numbers(frame, numbers, title=color, unit="log1p(CP10k)")
