@@ -7,7 +7,7 @@
   const PATIENCE = 8000; // milliseconds for a page to bring what a step points at
   const GAP = 12;
 
-  let steps = null, at = -1, root = null, target = null, watcher = null, turn = 0, before = null;
+  let steps = null, at = -1, root = null, target = null, depth = 0, watcher = null, turn = 0, before = null;
 
   const hasRun = () => Boolean(window.scetmHere.propsOf("active-run")?.data && document.querySelector("#main .card"));
   const hasPage = (path) => [...document.querySelectorAll("[id*='nav-link']")].some((link) => JSON.parse(link.id).path === path);
@@ -142,13 +142,18 @@
     target = found;
     const isTall = found.getBoundingClientRect().height > window.innerHeight * 0.45;
     if (!found.closest("header")) found.scrollIntoView({ block: isTall || window.innerWidth < 600 ? "start" : "center" });
+    depth = pushed(found);
     place();
   }
 
-  /** Pages may be drawn anew under the light: point at what has taken the place of what is gone. */
+  /** How far down its page an element stands, however the page is scrolled. */
+  const pushed = (element) => element.getBoundingClientRect().top + window.scrollY;
+
+  /** Pages may be drawn anew under the light, or grow above it: point at what has taken the place of what is gone or pushed away. */
   function watch() {
-    const found = target && !target.isConnected && find(steps[at].selector);
-    if (found) point(found);
+    const found = target && (target.isConnected ? target : find(steps[at].selector));
+    const isElsewhere = found && (found !== target || (!found.closest("header") && Math.abs(pushed(found) - depth) > 8));
+    if (isElsewhere) point(found);
     else place();
   }
 

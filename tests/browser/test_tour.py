@@ -27,9 +27,9 @@ def start(page: playwright.Page, address: str) -> None:
     expect(page.locator(LIGHT)).to_be_visible()
 
 
-def lit(page: playwright.Page) -> bool:
-    """Whether the light is on something, within the window, and the words do not lie over small things."""
-    return page.evaluate(
+def wait_until_lit(page: playwright.Page) -> None:
+    """The light is on something, within the window, the words do not lie over small things, and it stays so."""
+    page.wait_for_function(
         """() => {
             const light = document.querySelector(".tour-light").getBoundingClientRect();
             const panel = document.querySelector(".tour-panel").getBoundingClientRect();
@@ -37,7 +37,10 @@ def lit(page: playwright.Page) -> bool:
                 && panel.top >= 0 && panel.bottom <= innerHeight;
             const apart = panel.top >= light.bottom || panel.bottom <= light.top || panel.left >= light.right
                 || panel.right <= light.left || light.height > innerHeight / 3;
-            return light.width > 10 && light.height > 10 && inside && apart;
+            const isLit = light.width > 10 && light.height > 10 && inside && apart;
+            const place = isLit && JSON.stringify([light, panel]);
+            if (place !== window.wasLit?.place) window.wasLit = { place, since: Date.now() };
+            return isLit && Date.now() - window.wasLit.since > 400;
         }"""
     )
 
@@ -50,8 +53,7 @@ def test_it_leads_over_the_pages_and_every_step_points_at_something(width: int, 
     while True:
         expect(page.locator(LIGHT)).to_be_visible()
         page.wait_for_function("document.querySelector('.tour-panel').contains(document.activeElement)")
-        page.wait_for_timeout(500)  # the light has stopped moving
-        assert lit(page), f"{title(page)} is not lit"
+        wait_until_lit(page)
         seen.append(title(page))
         if page.get_by_role("button", name="Done").count():
             break
