@@ -202,11 +202,14 @@ def _nobody() -> str:
 
 def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner can read, all of it or nothing."""
-    with replacing(path) as draft:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
+    with replacing(path) as draft, open(draft, "x", encoding="utf-8", opener=_private_opener) as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _private_opener(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def signing_secret(home: Path) -> bytes:

@@ -131,25 +131,25 @@ class Studio:
         return f"{named}/{file.name}"
 
 
-_server: Studio | None = None
+_current: Studio | None = None
 
 
 def configure(studio: Studio) -> None:
     """Make `studio` the one that the server works on."""
-    global _server
+    global _current
     studio.make_folders()
     os.environ[HOME_VARIABLE] = str(studio.home)  # for processes that are started anew instead of forked
     _of_user.cache_clear()
-    _server = studio
+    _current = studio
 
 
 def of_server() -> Studio:
     """The studio set by `configure`: of the whole server, whoever asks. Pages want `current`."""
-    if _server is None and HOME_VARIABLE in os.environ:
+    if _current is None and HOME_VARIABLE in os.environ:
         home = Path(os.environ[HOME_VARIABLE])
         return Studio(home=home, has_accounts=Accounts(home).exist)
-    assert _server is not None, "create_app has not been called"
-    return _server
+    assert _current is not None, "create_app has not been called"
+    return _current
 
 
 def current() -> Studio:
