@@ -16,9 +16,9 @@ from dash import Dash, DiskcacheManager
 
 from pages._access import bodies, guard, options
 from pages._report import routes
-from pages._shared import figure_store, search, studio, uploads
-from pages._shared.errors import show_error
-from scetm_core import keys
+from pages._shared import access, figure_store, search, studio, uploads
+from pages._shared.errors import answer_errors, show_error
+from scetm_core import __version__, keys
 from scetm_core.accounts import Accounts
 from scetm_core.errors import ScetmError
 
@@ -29,7 +29,7 @@ DOCUMENT = """<!DOCTYPE html>
 </html>"""
 
 
-def create_app(settings: studio.Studio, access: options.AccessSettings | None = None) -> Dash:
+def create_app(settings: studio.Studio, who: options.AccessSettings | None = None) -> Dash:
     """The app on a home folder; `app.server` is the WSGI application. By default it is for this machine only.
 
     Raises
@@ -56,13 +56,19 @@ def create_app(settings: studio.Studio, access: options.AccessSettings | None = 
     from pages._shared.shell import shell  # after the pages have registered themselves
 
     app.layout = shell
-    guard.add_to(app, access or options.AccessSettings())
-    app.server.add_url_rule("/health", view_func=lambda: {"status": "ok"})
+    guard.add_to(app, who or options.AccessSettings())
+    answer_errors(app.server)
+    app.server.add_url_rule("/health", view_func=health)
     uploads.add_route(app.server)
     search.add_route(app.server)
     routes.add_route(app.server)
     figure_store.add_routes(app.server)
     return app
+
+
+def health() -> dict[str, str]:
+    """That the server answers; which version it is, is nobody's business outside."""
+    return {"status": "ok", **({"version": __version__} if access.is_in() else {})}
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -93,8 +99,8 @@ def main() -> int:
             data_dirs=tuple(folder.resolve() for folder in folders),
             n_slots=given.slots,
         )
-        access = options.settle(given, home=settings.home, data_dirs=settings.data_dirs)
-        app = create_app(settings, access)
+        who = options.settle(given, home=settings.home, data_dirs=settings.data_dirs)
+        app = create_app(settings, who)
         if given.demo:
             from scetm_core.data.demo import write_demo
 
@@ -102,11 +108,11 @@ def main() -> int:
         bodies.limit_bodies(app.server, upload_limit=settings.upload_limit)
         server = waitress.create_server(
             app.server,
-            host=access.host,
-            port=access.port,
+            host=who.host,
+            port=who.port,
             threads=8,
             max_request_body_size=settings.upload_limit,
-            clear_untrusted_proxy_headers=not access.behind_proxy,
+            clear_untrusted_proxy_headers=not who.behind_proxy,
             ident="",
         )
     except (ScetmError, OSError) as error:
@@ -114,7 +120,7 @@ def main() -> int:
         return 1
     start = f"data?file={quote(settings.ref_of(given.file))}" if given.file else ""
     print(
-        f"scETM Studio is at {options.address_to_open(access, path=start, with_token=given.token == 'auto')}",
+        f"scETM Studio is at {options.address_to_open(who, path=start, with_token=given.token == 'auto')}",
         flush=True,
     )
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -1,6 +1,6 @@
 """May this request come in? Looked at before every route: host, origin, then who it is; strangers are shown the door.
 
-`add_to` puts it all in front of an app: this guard, the sign-in pages, and the headers of every answer.
+`add_to` puts it all in front of an app: this guard, the look at messages, the sign-in pages, and the headers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import flask
 from dash import Dash
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from pages._access import headers, origins, sign_in
+from pages._access import headers, messages, origins, sign_in
 from pages._access.attempts import Attempts
 from pages._access.options import AccessSettings, is_this_machine
 from pages._access.sessions import EVERYBODY, Sessions
@@ -26,7 +26,7 @@ log = logging.getLogger("scetm.access")
 MAX_BODY = 16 << 20
 """Bytes that a request may have, other than an upload."""
 
-OPEN_TO_ALL = ("/health", sign_in.PAGE, sign_in.STYLE, "/assets/favicon.ico", "/_favicon.ico")
+OPEN_TO_ALL = ("/health", sign_in.PAGE, sign_in.STYLE, "/_favicon.ico")
 FOR_WATCHERS = ("/metrics",)
 EXTENSION = "scetm-guard"
 
@@ -48,6 +48,7 @@ def add_to(app: Dash, settings: AccessSettings) -> None:
     server.extensions[EXTENSION] = guard
     server.before_request_funcs.setdefault(None, []).insert(0, guard.look_at)
     sign_in.add_routes(server, guard.sessions, Attempts(home / keys.CACHE_FOLDER / "sign-in"))
+    messages.add_to(app)
     headers.add_to(app)
 
 

@@ -30,7 +30,7 @@ POLICY = (
 
 DOCUMENT = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title} · scETM Studio</title><link rel="stylesheet" href="{style}"></head>
+<title>{title} · scETM Studio</title><link rel="icon" href="/_favicon.ico"><link rel="stylesheet" href="{style}"></head>
 <body><main><p class="brand">scETM <span>Studio</span></p><h1>{title}</h1>{said}
 <form method="post" action="{action}">{fields}<input type="hidden" name="form" value="{form}">
 <button type="submit">{button}</button></form>{foot}</main></body></html>

@@ -46,6 +46,11 @@ def current_user() -> str | None:
     return visitor().name
 
 
+def is_in() -> bool:
+    """Whether who is asking may see the pages: signed in, or nobody has to."""
+    return visitor().is_in
+
+
 def is_admin() -> bool:
     """Whether who is asking looks after this server; without accounts, everybody who may see the pages does."""
     return visitor().is_admin

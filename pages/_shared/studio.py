@@ -10,10 +10,10 @@ import dataclasses
 import datetime as dt
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from pages._shared import access
 from scetm_core import keys
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     import anndata as ad
     import pandas as pd
 
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 HOME_VARIABLE = "SCETM_HOME"
 GENE_SETS_ROOT, NAMES_ROOT = "gene-sets", "gene-names"  # in the catalog
@@ -175,6 +178,23 @@ def _of_user(server: Studio, name: str) -> Studio:
     own = server.of_user(name)
     own.make_folders()
     return own
+
+
+def remembered(*, maxsize: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """As `functools.lru_cache`, for what depends on whose home it is: names of runs are one user's own."""
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        @functools.lru_cache(maxsize=maxsize)
+        def kept(_home: Path, *args: P.args, **kwargs: P.kwargs) -> T:
+            return function(*args, **kwargs)
+
+        @functools.wraps(function)
+        def look_up(*args: P.args, **kwargs: P.kwargs) -> T:
+            return kept(current().home, *args, **kwargs)  # type: ignore[arg-type]  # all are names and numbers
+
+        return look_up
+
+    return decorate
 
 
 def list_readable_runs() -> tuple[list[Run], list[str]]:
