@@ -374,7 +374,14 @@ def table_name(text: str) -> str:
     """A text as the name of a table: itself, if a file can be called so; else altered, with a mark of its own.
 
     Different texts have different names, so that no table is taken for another's.
+
+    Raises
+    ------
+    RunError
+        If it is no text.
     """
+    if not isinstance(text, str):
+        raise RunError(f"{str(text)[:80]!r} cannot name a table.")
     plain = re.sub(r"[^A-Za-z0-9 ._()+=@,-]", "_", text).strip(" .")
     if plain == text and 0 < len(text) <= 120:
         return text
@@ -389,8 +396,8 @@ def open_run(runs_folder: Path, run_id: str) -> Run:
     RunError
         If the name is not allowed or there is no such run.
     """
-    if not _RUN_ID.fullmatch(run_id):
-        raise RunError(f"{run_id[:80]!r} is not the name of a run.")
+    if not isinstance(run_id, str) or not _RUN_ID.fullmatch(run_id):
+        raise RunError(f"{str(run_id)[:80]!r} is not the name of a run.")
     if not (runs_folder / run_id / keys.CONFIG_FILE).is_file():
         raise RunError(f"There is no run called {run_id!r}. It may have been deleted.")
     return Run(runs_folder / run_id)
