@@ -374,14 +374,7 @@ def table_name(text: str) -> str:
     """A text as the name of a table: itself, if a file can be called so; else altered, with a mark of its own.
 
     Different texts have different names, so that no table is taken for another's.
-
-    Raises
-    ------
-    RunError
-        If it is no text.
     """
-    if not isinstance(text, str):
-        raise RunError(f"{str(text)[:80]!r} cannot name a table.")
     plain = re.sub(r"[^A-Za-z0-9 ._()+=@,-]", "_", text).strip(" .")
     if plain == text and 0 < len(text) <= 120:
         return text

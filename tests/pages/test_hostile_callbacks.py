@@ -24,7 +24,8 @@ from flask.testing import FlaskClient
 from pages._access.messages import KINDS, ROUTE
 from pages._shared import studio
 from pages._shared.studio import Studio
-from scetm_core import jobs
+from scetm_core import jobs, keys
+from scetm_core.data.demo import write_demo
 from scetm_core.errors import DataError
 from tests.pages.by_hand import DONE
 
@@ -93,6 +94,7 @@ def attacked(shown_studio: Studio, app: Dash, tmp_path_factory: pytest.TempPathF
     """A home with a finished run that may be spoilt."""
     home = tmp_path_factory.mktemp("attacked") / "home"
     shutil.copytree(shown_studio.home, home)
+    write_demo(home / keys.DEMO_FOLDER)  # put together in another folder first
     return dataclasses.replace(shown_studio, home=home)
 
 
@@ -151,8 +153,8 @@ def client(app: Dash) -> FlaskClient:
 
 
 def is_own(path: str, shown: Studio) -> bool:
-    """In the home; or where the demo data are put together, and matplotlib keeps its list of fonts."""
-    return path.startswith(str(shown.home)) or "/scetm-demo-" in path or "/matplotlib" in path
+    """In the home; or where matplotlib keeps its list of fonts."""
+    return path.startswith(str(shown.home)) or "/matplotlib" in path
 
 
 @pytest.mark.parametrize("slyly", [False, True], ids=["everywhere", "slyly"])
