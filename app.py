@@ -86,8 +86,6 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> int:
     """Serve until interrupted."""
-    import waitress
-
     given = parse_arguments()
     folders = [*given.data_dir, *([given.file.parent] if given.file else [])]
     try:
@@ -105,16 +103,8 @@ def main() -> int:
             from scetm_core.data.demo import write_demo
 
             write_demo(settings.demo_folder)
-        bodies.limit_bodies(app.server, upload_limit=settings.upload_limit)
-        server = waitress.create_server(
-            app.server,
-            host=who.host,
-            port=who.port,
-            threads=8,
-            max_request_body_size=settings.upload_limit,
-            clear_untrusted_proxy_headers=not who.behind_proxy,
-            ident="",
-        )
+        limits = {uploads.ROUTE: settings.upload_limit, figure_store.ROUTE: figure_store.LIMIT}
+        server = bodies.create_server(app.server, who, limits=limits)
     except (ScetmError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
