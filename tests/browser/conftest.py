@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -78,6 +78,12 @@ def empty_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (folder / "lab").mkdir()
     with _serving(folder / "home") as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def serving() -> Callable[[Path], contextlib.AbstractContextManager[str]]:
+    """`with serving(home) as address:` an app on a home of the test's own."""
+    return _serving
 
 
 @contextlib.contextmanager
