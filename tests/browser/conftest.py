@@ -170,6 +170,12 @@ def known_context(browser: playwright.Browser, server: str) -> Iterator[playwrig
         yield context
 
 
+@pytest.fixture(scope="session")
+def visiting() -> Callable[..., contextlib.AbstractContextManager[playwright.BrowserContext]]:
+    """`with visiting(browser, address) as context:` somebody who was never here."""
+    return _visitor
+
+
 @contextlib.contextmanager
 def _visitor(browser: playwright.Browser, server: str) -> Iterator[playwright.BrowserContext]:
     context = browser.new_context(viewport=WIDE, color_scheme="light", accept_downloads=True, base_url=server)

@@ -41,12 +41,13 @@ def guarded_server(tmp_path_factory: pytest.TempPathFactory, serving: Serving) -
 
 
 @pytest.fixture
-def visitor(guarded_server: str, browser: playwright.Browser, complaints: Any) -> Iterator[playwright.Page]:
-    context = browser.new_context(base_url=guarded_server, viewport={"width": 1440, "height": 900})
-    page = context.new_page()
-    complaints.watch(page)
-    yield page
-    context.close()
+def visitor(
+    guarded_server: str, browser: playwright.Browser, visiting: Callable[..., Any], complaints: Any
+) -> Iterator[playwright.Page]:
+    with visiting(browser, guarded_server) as context:
+        page = context.new_page()
+        complaints.watch(page)
+        yield page
 
 
 def sign_in(page: playwright.Page, name: str) -> None:
