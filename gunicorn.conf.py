@@ -12,7 +12,20 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from pages._server import serving
+from gunicorn import glogging
+
+from pages._server import logs, serving
+
+
+class Log(glogging.Logger):
+    """Gunicorn's own lines look as ours do."""
+
+    def setup(self, cfg):
+        """Leave them to our handlers."""
+        super().setup(cfg)
+        logs.set_up(None)
+        self.error_log.handlers, self.error_log.propagate = [], True
+
 
 wsgi_app = "wsgi"
 bind = serving.address(os.environ)
@@ -24,6 +37,7 @@ graceful_timeout = 20
 keepalive = 5
 control_socket_disable = True
 forwarded_allow_ips = ""  # whom to believe about the client is SCETM_BEHIND_PROXY's to say
+logger_class = Log
 on_starting = serving.on_starting
 when_ready = serving.when_ready
 

@@ -18,7 +18,6 @@ import multiprocess
 
 from pages._access import bodies, options
 from pages._access.options import AccessSettings
-from pages._server import logs
 from pages._shared import studio
 from scetm_core.errors import ConfigError, ScetmError
 
@@ -160,12 +159,9 @@ def _port(variables: Mapping[str, str]) -> str:
 
 
 def on_starting(arbiter: Any) -> None:
-    """Gunicorn starts: its lines look as ours do."""
-    logs.set_up(None)
-    own = arbiter.log.error_log
-    own.handlers, own.propagate = [], True
+    """Say what becomes of a server of several processes."""
     if arbiter.cfg.workers > 1:
-        own.warning(
+        arbiter.log.warning(
             "%d processes serve the app: /metrics and the Server page tell of one of them each, caches are kept by "
             "each, and two tabs that change the same figure or names at once may undo each other.",
             arbiter.cfg.workers,

@@ -17,7 +17,14 @@ from typing import Any
 
 import flask
 from dash import Dash
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 
 from pages._access.messages import ROUTE as CALLBACKS
 from pages._server.logs import REQUESTS
@@ -150,7 +157,7 @@ def quantile(ordered: list[float], share: float) -> float:
 def page_of(callback: str) -> str:
     """The page that a callback belongs to: of "topics.draw" and "_topics.naming.rename" it is "topics"."""
     first = callback.partition(".")[0].lstrip("_")
-    return EVERYWHERE if first in ("shared", "access", "unknown") else first
+    return EVERYWHERE if first in ("shared", "access", "dash", "unknown") else first
 
 
 class _Failures(logging.Handler):
@@ -164,6 +171,7 @@ class _Failures(logging.Handler):
         self._watch.fail(record)
 
 
+disable_created_metrics()  # when each counter began is nobody's question
 watch = Watch()
 """Of this process."""
 logging.getLogger().addHandler(_Failures(watch))
