@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import secrets
+from typing import Any
 
 import flask
-from dash import set_props
+from dash import ctx, no_update, set_props
 from dash.exceptions import PreventUpdate
 from werkzeug.exceptions import HTTPException
 
@@ -46,8 +47,8 @@ def answer_errors(server: flask.Flask) -> None:
     server.register_error_handler(Exception, answer)
 
 
-def show_error(error: Exception) -> None:
-    """Tell of an error in a notification; the page stays as it is."""
+def show_error(error: Exception) -> list[Any] | None:
+    """Tell of an error in a notification; the page stays as it is: no output is updated."""
     if isinstance(error, PreventUpdate):
         raise error
     known = isinstance(error, ScetmError)
@@ -62,6 +63,8 @@ def show_error(error: Exception) -> None:
         "closeButtonProps": CLOSE,
     }
     set_props("notifications", {"sendNotifications": [notification]})
+    outputs = ctx.outputs_list  # of one output with many ids, Dash wants an answer for each
+    return [no_update] * len(outputs) if outputs and all(isinstance(one, dict) for one in outputs) else None
 
 
 def inform(message: str, *, title: str = "") -> None:
