@@ -32,17 +32,21 @@ def add_to(server: flask.Flask) -> None:
 
 
 def health() -> dict[str, Any]:
-    """That the server answers; to admins and from this machine also how it stands."""
+    """That the server answers; to admins and from this machine also how it stands. Nothing here takes long.
+
+    The queue is as it was when somebody last looked, some seconds ago; null if nobody has.
+    """
     if not (access.is_admin() or access.may_watch()):
         return {"status": "ok"}
     shown = studio.of_server()
-    states = states_of(runs_of(under_way.look(shown)))
+    seen = under_way.glance(shown)
+    states = states_of(runs_of(seen)) if seen is not None else None
     return {
         "status": "ok",
         "version": __version__,
         "home_writable": os.access(shown.home, os.W_OK),
         "free_disk_bytes": shutil.disk_usage(shown.home).free,
-        "queue": {"running": states["running"], "waiting": states["queued"], "slots": shown.n_slots},
+        "queue": states and {"running": states["running"], "waiting": states["queued"], "slots": shown.n_slots},
         "uptime_seconds": round(time.time() - watch.started),
     }
 

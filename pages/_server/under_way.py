@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from scetm_core.tasks import Task
 
 STATES = ("queued", "running", "done", "failed", "cancelled", "lost")
 SECONDS = 2.0
+PATIENCE = 0.01  # seconds that a glance waits for a first look
 SEEN_SECONDS = 7 * 86_400.0
 """A host whose workers were last heard of longer ago is no longer listed."""
 
@@ -45,50 +47,69 @@ class UnderWay:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: dict[Path, tuple[int, Status]] = {}
-        self._last: tuple[float, Path, list[Seen]] = (0.0, Path(), [])
+        self._known: dict[str, tuple[int, Seen]] = {}
+        self._last: tuple[float, Path | None, list[Seen]] = (0.0, None, [])
+        self._work: threading.Thread | None = None
 
     def look(self, server: Studio) -> list[Seen]:
         """All runs and tasks, as they were some seconds ago at most."""
         with self._lock:
-            at, home, _ = self._last
-            if home != server.home or time.monotonic() - at > SECONDS:
+            if not self._is_fresh(server):
                 known, self._known = self._known, {}
-                seen = [self._see(user, path, known) for user, path in _status_files(server)]
+                seen = [self._see(place, known) for place in _places(server)]
                 self._last = (time.monotonic(), server.home, [one for one in seen if one is not None])
             return list(self._last[2])
+
+    def glance(self, server: Studio) -> list[Seen] | None:
+        """As they were when somebody last looked, without waiting; None if nobody has. Aside, they are looked at anew."""
+        if not self._is_fresh(server) and (self._work is None or not self._work.is_alive()):
+            self._work = threading.Thread(target=self.look, args=(server,), daemon=True, name="under way")
+            self._work.start()
+            self._work.join(PATIENCE)
+        _, home, seen = self._last
+        return list(seen) if home == server.home else None
 
     def forget(self) -> None:
         """Look anew the next time: something was changed."""
         with self._lock:
-            self._last = (0.0, Path(), [])
+            self._last = (0.0, None, [])
 
-    def _see(self, user: str, path: Path, known: dict[Path, tuple[int, Status]]) -> Seen | None:
-        """What a status file tells; None if it is damaged, or gone by now."""
-        job = JobFolder(path.parent)
+    def _is_fresh(self, server: Studio) -> bool:
+        at, home, _ = self._last
+        return home == server.home and time.monotonic() - at < SECONDS
+
+    def _see(self, place: tuple[str, str, str, str], known: dict[str, tuple[int, Seen]]) -> Seen | None:
+        """What a status file tells; None if there is none, or it is damaged."""
+        folder, user, run_id, task = place
         try:
-            stamp = path.stat().st_mtime_ns
-            earlier = known.get(path)
-            status = earlier[1] if earlier is not None and earlier[0] == stamp else job.status()
-            self._known[path] = (stamp, status)
-            state = status.state if status.state in FINISHED else jobs.state(job)
+            stamp = os.stat(f"{folder}/{keys.STATUS_FILE}").st_mtime_ns
+            earlier = known.get(folder)
+            if earlier is not None and earlier[0] == stamp and earlier[1].state in FINISHED:
+                seen = earlier[1]
+            else:
+                job = JobFolder(folder)
+                seen = Seen(user=user, run_id=run_id, task=task, state=jobs.state(job), status=job.status())
         except (OSError, RunError):
             return None
-        is_task = path.parent.parent.name == keys.TASKS_FOLDER
-        return Seen(
-            user=user,
-            run_id=path.parent.parent.parent.name if is_task else job.id,
-            task=job.id if is_task else "",
-            state=state,
-            status=status,
-        )
+        self._known[folder] = (stamp, seen)
+        return seen
 
 
-def _status_files(server: Studio) -> Iterable[tuple[str, Path]]:
-    for folder in server.all_runs_folders():
-        user = "" if folder == server.runs_folder else folder.parent.name
-        for pattern in (f"[!.]*/{keys.STATUS_FILE}", f"[!.]*/{keys.TASKS_FOLDER}/*/{keys.STATUS_FILE}"):
-            yield from ((user, path) for path in folder.glob(pattern))
+def _places(server: Studio) -> Iterator[tuple[str, str, str, str]]:
+    """Folders that may hold a status: path, account, run, task."""
+    for runs in server.all_runs_folders():
+        user = "" if runs == server.runs_folder else runs.parent.name
+        for run_id in _names(str(runs)):
+            yield f"{runs}/{run_id}", user, run_id, ""
+            tasks = f"{runs}/{run_id}/{keys.TASKS_FOLDER}"
+            yield from ((f"{tasks}/{task}", user, run_id, task) for task in _names(tasks))
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return [name for name in sorted(os.listdir(folder)) if not name.startswith(".")]
+    except OSError:  # not there
+        return []
 
 
 under_way = UnderWay()
