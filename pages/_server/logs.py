@@ -150,6 +150,7 @@ def set_up(home: Path | None, *, kind: str | None = None) -> None:
         handler.addFilter(About())
         root.addHandler(handler)
     logging.getLogger("scetm").setLevel(logging.INFO)
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a page asks for ten things at once, and has a queue
 
 
 _held: dict[Path, filelock.BaseFileLock] = {}

@@ -66,7 +66,7 @@ def table(head: Sequence[str], rows: Iterable[Row], *, name: str, empty: str, nu
     lines = [html.Tr([html.Td(cell, className=look) for cell, look in zip(row, looks, strict=True)]) for row in made]
     named: dict[str, Any] = {"aria-label": name}
     return html.Div(
-        html.Table([html.Thead(html.Tr(titles)), html.Tbody(lines)], className="plain-table"),
+        html.Table([html.Thead(html.Tr(titles)), html.Tbody(lines)], className="plain-table server-table"),
         className="scrolls-sideways",
         tabIndex=0,
         role="region",
@@ -105,7 +105,7 @@ def facts(server: Studio, watch: Watch, seen: Sequence[Seen], sizes: Sizes | Non
                 share=busy,
             ),
             _fact("Runs at work", at_work, f"{states['queued']} waiting", share=states["running"] / server.n_slots),
-            _fact("Slowest callbacks", milliseconds(p95), "95 of 100 take less"),
+            _fact("Callbacks answer within", milliseconds(p95), "95 of 100, last 15 min"),
             _fact("Up for", uptime(time.time() - watch.started), f"version {__version__}"),
         ],
         className="server-facts",
@@ -244,10 +244,10 @@ def cancel_seen(server: Studio, user: str, run_id: str, task: str) -> None:
 def workers_table(seen: Sequence[Seen]) -> Component:
     """Hosts whose workers were heard of in the last week."""
     rows = [
-        [host, str(count) if count else "idle", age(time.time() - at)]
+        [host, str(count) if count else "none", age(time.time() - at)]
         for host, (at, count) in heartbeats_of(seen).items()
     ]
-    return table(["Host", "At work", "Last heartbeat"], rows, name="Workers", empty="No worker was heard of yet.")
+    return table(["Host", "Under way", "Last heartbeat"], rows, name="Workers", empty="No worker was heard of yet.")
 
 
 # ---- this process -------------------------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ class UnderWay:
             return list(self._last[2])
 
     def glance(self, server: Studio) -> list[Seen] | None:
-        """As they were when somebody last looked, without waiting; None if nobody has. Aside, they are looked at anew."""
+        """As they were when somebody last looked, at once; None if nobody has. Aside they are looked at anew."""
         if not self._is_fresh(server) and (self._work is None or not self._work.is_alive()):
             self._work = threading.Thread(target=self.look, args=(server,), daemon=True, name="under way")
             self._work.start()
