@@ -11,7 +11,7 @@ from urllib.parse import quote
 import diskcache
 from dash import Dash, DiskcacheManager
 
-from pages._access import guard, options
+from pages._access import bodies, guard, options
 from pages._report import routes
 from pages._server import logs, serving, watch
 from pages._server import routes as told
@@ -91,7 +91,8 @@ def main() -> int:
     given = serving.parser().parse_args()
     try:
         app, settings, who = open_app(given)
-        server = serving.serve(app.server, settings, who)
+        limits = {uploads.ROUTE: settings.upload_limit, figure_store.ROUTE: figure_store.LIMIT}
+        server = bodies.create_server(app.server, who, limits=limits)
     except (ScetmError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -13,10 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import flask
 import multiprocess
 
-from pages._access import bodies, options
+from pages._access import options
 from pages._access.options import AccessSettings
 from pages._shared import studio
 from scetm_core.errors import ConfigError, ScetmError
@@ -72,28 +71,6 @@ def settle(given: argparse.Namespace) -> tuple[studio.Studio, AccessSettings]:
         n_slots=given.slots,
     )
     return settings, options.settle(given, home=settings.home, data_dirs=settings.data_dirs)
-
-
-def serve(server: flask.Flask, settings: studio.Studio, who: AccessSettings) -> Any:
-    """A waitress that listens; `run` serves until interrupted.
-
-    Raises
-    ------
-    OSError
-        If the port is taken.
-    """
-    import waitress
-
-    bodies.limit_bodies(server, upload_limit=settings.upload_limit)
-    return waitress.create_server(
-        server,
-        host=who.host,
-        port=who.port,
-        threads=THREADS,
-        max_request_body_size=settings.upload_limit,
-        clear_untrusted_proxy_headers=not who.behind_proxy,
-        ident="",
-    )
 
 
 def end_relays() -> None:
