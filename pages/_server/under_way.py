@@ -159,6 +159,6 @@ def open_seen(server: Studio, user: str, run_id: str, task: str) -> JobFolder:
     run: Run = open_run(home.runs_folder, run_id)
     if not task:
         return run
-    if task != Path(task).name or task.startswith("."):
-        raise RunError(f"{task[:80]!r} is not the name of a task.")
+    if task not in _names(str(run.path / keys.TASKS_FOLDER)):
+        raise RunError(f"There is no task called {task[:80]!r} of run {run_id}.")
     return Task(run.path / keys.TASKS_FOLDER / task)
