@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: app serve compare install test test-quick check bench screenshots browser clean
+.PHONY: app serve audit compare install test test-quick check bench screenshots browser clean
 
 app: install ## serve the app on http://127.0.0.1:8050
 	$(BIN)/python app.py --host $(HOST) --port $(PORT) $(ARGS)
@@ -53,6 +53,10 @@ check: $(VENV)/.installed-dev ## format, lint, types, tests
 	$(BIN)/mypy
 	$(MAKE) test
 
+audit: $(VENV)/.installed ## known holes of the pinned packages; asks PyPI's advisory service
+	@test -x .venv-audit/bin/pip-audit || { $(PYTHON) -m venv .venv-audit && .venv-audit/bin/python -m pip install --quiet pip-audit; }
+	.venv-audit/bin/pip-audit --requirement requirements.txt --no-deps --disable-pip --strict
+
 bench: $(VENV)/.installed-dev ## benchmarks; each prints a table and writes a .csv and a .png to benchmarks/results
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.out_of_core
@@ -67,4 +71,4 @@ screenshots: $(VENV)/.installed-dev browser ## the pictures in docs/images, from
 	$(BIN)/python -m docs.take_screenshots
 
 clean: ## remove what set-up and tests made
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-audit .pytest_cache .mypy_cache .ruff_cache

@@ -23,9 +23,10 @@ FILES = {what: f"{what}{ending}" for what, ending in ENDINGS.items() if what != 
 NAMES_FOR_READERS = {"everything": "everything.zip", "viewers": "result.h5ad"}
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'; sandbox allow-popups allow-downloads"
+    "frame-ancestors 'none'; sandbox allow-scripts allow-popups allow-downloads"
 )
-"""Of the report: it needs nothing but itself, and no script; it is nobody's page, so it has no session."""
+"""Of the report: it needs nothing but itself; `default-src` lets no script in. The sandbox makes it nobody's page,
+without a session (`allow-scripts` is for tests and extensions: they may look at it)."""
 WAITING_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
 WAITING = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">

@@ -26,8 +26,8 @@ def account_menu() -> list[Component]:
     )
     leave = html.Form(
         [
-            html.Button("Sign out", type="submit", className="account-link account-leave"),
-            dcc.Input(name="form", value=form_token(), type="hidden"),
+            html.Button("Sign out", type="submit", className="account-link"),
+            html.Div(dcc.Input(name="form", value=form_token(), type="hidden"), hidden=True),
         ],
         action=SIGN_OUT,
         method="post",

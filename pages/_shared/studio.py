@@ -98,9 +98,9 @@ class Studio:
         folders = (
             self.runs_folder, self.demo_folder, self.uploads_folder, self.gene_sets_folder, self.names_folder,
         )  # fmt: skip
-        for folder in (*folders, self.home / keys.CACHE_FOLDER):
+        for folder in (self.home, *folders, self.home / keys.CACHE_FOLDER):
             try:
-                folder.mkdir(parents=True, exist_ok=True)
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # other users of the machine need not look
             except OSError as error:
                 raise RunError(
                     f"Cannot create {folder}: {error.strerror}. Choose another folder with --home."

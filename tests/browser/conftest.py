@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -78,6 +78,12 @@ def empty_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (folder / "lab").mkdir()
     with _serving(folder / "home") as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def serving() -> Callable[[Path], contextlib.AbstractContextManager[str]]:
+    """`with serving(home) as address:` an app on a home of the test's own."""
+    return _serving
 
 
 @contextlib.contextmanager
@@ -162,6 +168,12 @@ def known_context(browser: playwright.Browser, server: str) -> Iterator[playwrig
     """A visitor who has all scripts already, which saves a test two seconds."""
     with _visitor(browser, server) as context:
         yield context
+
+
+@pytest.fixture(scope="session")
+def visiting() -> Callable[..., contextlib.AbstractContextManager[playwright.BrowserContext]]:
+    """`with visiting(browser, address) as context:` somebody who was never here."""
+    return _visitor
 
 
 @contextlib.contextmanager

@@ -267,9 +267,16 @@ def test_each_user_sees_own_runs_only(bobs_run: Run, signed_in: SignIn) -> None:
 
 
 def test_no_callback_tells_one_user_of_anothers_run(
-    bobs_run: Run, guarded: Studio, app: Dash, signed_in: SignIn, monkeypatch: pytest.MonkeyPatch
+    bobs_run: Run,
+    guarded: Studio,
+    app: Dash,
+    signed_in: SignIn,
+    page_module: Callable[[str], Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("scetm_core.jobs.spawn", lambda *_: None)
+    for page in ("home", "data"):
+        monkeypatch.setattr(page_module(page), "write_demo", lambda _: {})
     alice = signed_in("alice")
     before = sorted(path for path in guarded.of_user("bob").home.rglob("*"))
     told = 0
@@ -559,3 +566,11 @@ def test_a_proxy_is_believed_only_if_it_is_announced(app: Dash) -> None:
         client.get("/health", headers=forwarded)
         assert not flask.request.is_secure
         assert flask.request.remote_addr == "127.0.0.1"
+
+
+@pytest.mark.usefixtures("guarded")
+def test_the_header_says_who_is_signed_in_and_lets_them_leave(app: Dash, signed_in: SignIn) -> None:
+    shown = signed_in("alice").get("/_dash-layout").get_data(as_text=True)
+    assert "Signed in as alice, admin" in shown
+    assert "sign-out" in shown
+    assert "Signed in as bob" in signed_in("bob").get("/_dash-layout").get_data(as_text=True)
