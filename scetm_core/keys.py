@@ -79,6 +79,7 @@ DEMO_FOLDER = "demo"
 GENE_SETS_FOLDER = "gene_sets"
 NAMES_FOLDER = "gene_names"  # tables of orthologs and aliases
 CACHE_FOLDER = "cache"
+LOGS_FOLDER = "logs"  # what the server writes down
 FIGURES_FOLDER = "figures"  # in the cache: figures sent by browsers
 SLOTS_FOLDER = "slots"
 USERS_FOLDER = "users"  # with accounts: the home of each, by name

@@ -25,7 +25,7 @@ log = logging.getLogger("scetm.app")
 def log_defect(error: Exception, what: str) -> str:
     """Write an error that nobody has foreseen into the log; what to tell instead, with the mark it is found by."""
     mark = secrets.token_hex(3)
-    log.error("%s failed [%s]", what, mark, exc_info=error)
+    log.error("%s failed [%s]", what, mark, exc_info=error, extra={"mark": mark})
     return f"This is a defect of the app, not of your data. The server's log has it under {mark}."
 
 
