@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
-import secrets
 import signal
 import sys
 from pathlib import Path
@@ -14,10 +14,12 @@ import diskcache
 import multiprocess
 from dash import Dash, DiskcacheManager
 
+from pages._access import bodies, guard, options
 from pages._report import routes
-from pages._shared import figure_store, search, studio, uploads
-from pages._shared.errors import show_error
+from pages._shared import access, figure_store, search, studio, uploads
+from pages._shared.errors import answer_errors, show_error
 from scetm_core import __version__, keys
+from scetm_core.accounts import Accounts
 from scetm_core.errors import ScetmError
 
 DOCUMENT = """<!DOCTYPE html>
@@ -27,15 +29,17 @@ DOCUMENT = """<!DOCTYPE html>
 </html>"""
 
 
-def create_app(settings: studio.Studio) -> Dash:
-    """The app on a home folder; `app.server` is the WSGI application.
+def create_app(settings: studio.Studio, who: options.AccessSettings | None = None) -> Dash:
+    """The app on a home folder; `app.server` is the WSGI application. By default it is for this machine only.
 
     Raises
     ------
     RunError
         If the home cannot be written to.
+    AccessError
+        If the secret of the home cannot be used.
     """
-    studio.configure(settings)
+    studio.configure(dataclasses.replace(settings, has_accounts=Accounts(settings.home).exist))
     cache = diskcache.Cache(str(settings.home / keys.CACHE_FOLDER / "callbacks"))
     app = Dash(
         __name__,
@@ -52,8 +56,9 @@ def create_app(settings: studio.Studio) -> Dash:
     from pages._shared.shell import shell  # after the pages have registered themselves
 
     app.layout = shell
-    app.server.secret_key = secrets.token_bytes(32)
-    app.server.add_url_rule("/health", view_func=lambda: {"status": "ok", "version": __version__})
+    guard.add_to(app, who or options.AccessSettings())
+    answer_errors(app.server)
+    app.server.add_url_rule("/health", view_func=health)
     uploads.add_route(app.server)
     search.add_route(app.server)
     routes.add_route(app.server)
@@ -61,16 +66,21 @@ def create_app(settings: studio.Studio) -> Dash:
     return app
 
 
+def health() -> dict[str, str]:
+    """That the server answers; which version it is, is nobody's business outside."""
+    return {"status": "ok", **({"version": __version__} if access.is_in() else {})}
+
+
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line of the server."""
     parser = argparse.ArgumentParser(prog="app.py", description="Serve scETM Studio.")
     parser.add_argument("file", nargs="?", type=Path, help="a data set to start with")
-    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8050)
     parser.add_argument("--home", type=Path, default=Path(os.environ.get(studio.HOME_VARIABLE, "~/.scetm")))
     parser.add_argument("--data-dir", type=Path, action="append", default=[], help="folder the file browser may show")
     parser.add_argument("--demo", action="store_true", help="write the demo data at the start")
     parser.add_argument("--slots", type=int, default=1, help="runs that may train beside each other (default: 1)")
+    options.add_arguments(parser)
     return parser.parse_args(arguments)
 
 
@@ -78,29 +88,41 @@ def main() -> int:
     """Serve until interrupted."""
     import waitress
 
-    options = parse_arguments()
-    folders = [*options.data_dir, *([options.file.parent] if options.file else [])]
+    given = parse_arguments()
+    folders = [*given.data_dir, *([given.file.parent] if given.file else [])]
     try:
-        for path in [*folders, *([options.file] if options.file else [])]:
+        for path in [*folders, *([given.file] if given.file else [])]:
             if not path.exists():
                 raise ScetmError(f"{path} does not exist.")
         settings = studio.Studio(
-            home=options.home.expanduser().resolve(),
+            home=given.home.expanduser().resolve(),
             data_dirs=tuple(folder.resolve() for folder in folders),
-            n_slots=options.slots,
+            n_slots=given.slots,
         )
-        app = create_app(settings)
-        if options.demo:
+        who = options.settle(given, home=settings.home, data_dirs=settings.data_dirs)
+        app = create_app(settings, who)
+        if given.demo:
             from scetm_core.data.demo import write_demo
 
             write_demo(settings.demo_folder)
-        server = waitress.create_server(app.server, host=options.host, port=options.port, threads=8,
-                                        max_request_body_size=settings.upload_limit)  # fmt: skip
+        bodies.limit_bodies(app.server, upload_limit=settings.upload_limit)
+        server = waitress.create_server(
+            app.server,
+            host=who.host,
+            port=who.port,
+            threads=8,
+            max_request_body_size=settings.upload_limit,
+            clear_untrusted_proxy_headers=not who.behind_proxy,
+            ident="",
+        )
     except (ScetmError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    start = f"data?file={quote(settings.ref_of(options.file))}" if options.file else ""
-    print(f"scETM Studio is at http://{options.host}:{options.port}/{start}", flush=True)
+    start = f"data?file={quote(settings.ref_of(given.file))}" if given.file else ""
+    print(
+        f"scETM Studio is at {options.address_to_open(who, path=start, with_token=given.token == 'auto')}",
+        flush=True,
+    )
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         server.run()

@@ -115,7 +115,7 @@ def _seconds(page: Any, act: Callable[[], object]) -> float:
 
 def _color(page: Any, color: str) -> None:
     page.evaluate("(value) => window.dash_clientside.set_props('explore-color', {value})", color)
-    page.wait_for_function("window.requestsAtWork > 0")
+    page.wait_for_function("() => window.requestsAtWork > 0")
 
 
 def _lasso(page: Any, i: int) -> None:
@@ -128,7 +128,7 @@ def _lasso(page: Any, i: int) -> None:
     for right, down in corners:
         page.mouse.move(x + right, y + down)
     page.mouse.up()
-    page.wait_for_function("window.requestsAtWork > 0")
+    page.wait_for_function("() => window.requestsAtWork > 0")
 
 
 if __name__ == "__main__":

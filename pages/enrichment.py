@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -194,7 +193,7 @@ def draw_manhattan(stamp: str | None, topic: str, gene_set: str | None, name: st
     return plot_manhattan(frame, topic=row["topic"], gene_set=row["gene_set"], topic_names=names)
 
 
-@functools.lru_cache(maxsize=4)
+@studio.remembered(maxsize=4)
 def _manhattan_frame(run_id: str, name: str, stamp: str) -> pd.DataFrame:
     table = studio.load_table(run_id, parts.KIND, name)
     assert table is not None

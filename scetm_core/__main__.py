@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scetm_core import keys
+from scetm_core.account_commands import add_commands as add_account_commands
 from scetm_core.config import SECTIONS, DataConfig, RunConfig, TrainConfig, run_config_from_flat
 from scetm_core.errors import ConfigError, ScetmError
 from scetm_core.presets import PRESETS
@@ -104,6 +105,7 @@ def build_parser() -> argparse.ArgumentParser:
         _add_settings(command, SECTIONS)
         command.set_defaults(run=run_sweep)
     add_publish_commands(commands)
+    add_account_commands(commands)
     return parser
 
 

@@ -9,7 +9,8 @@ or a terminal can show it as it is::
     ├── TrainingError    training could not go on (non-finite loss, no memory)
     ├── TransferError    a trained model cannot be given these cells
     ├── FigureError      a figure cannot be drawn for paper
-    └── RunError         a run folder is missing, busy, damaged or cannot be written
+    ├── RunError         a run folder is missing, busy, damaged or cannot be written
+    └── AccessError      nobody is signed in, or an account may not do what it asks for
 
 Anything else that escapes is a defect of this package.
 """
@@ -53,3 +54,7 @@ class FigureError(ScetmError):
 
 class RunError(ScetmError):
     """A run folder is missing, busy, damaged, or cannot be written."""
+
+
+class AccessError(ScetmError):
+    """Nobody is signed in, an account cannot be kept, or may not do what it asks for."""

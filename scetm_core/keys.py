@@ -81,6 +81,9 @@ NAMES_FOLDER = "gene_names"  # tables of orthologs and aliases
 CACHE_FOLDER = "cache"
 FIGURES_FOLDER = "figures"  # in the cache: figures sent by browsers
 SLOTS_FOLDER = "slots"
+USERS_FOLDER = "users"  # with accounts: the home of each, by name
+ACCOUNTS_FILE = "accounts.json"
+SECRET_FILE = "secret.key"  # signs sessions
 
 
 def topic_name(topic: int) -> str:

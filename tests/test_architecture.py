@@ -25,6 +25,8 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
     "config": BASE | {"settings", "transfer_settings"},
     "transfer_settings": BASE | {"settings"},
     "presets": set(),
+    "accounts": BASE | {"files"},
+    "account_commands": BASE | {"accounts"},
     "gene_names": BASE | {"data"},
     "orthologs": BASE | {"data", "gene_names"},
     "marker_tables": BASE,

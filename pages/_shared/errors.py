@@ -3,16 +3,47 @@
 from __future__ import annotations
 
 import logging
+import secrets
 
+import flask
 from dash import set_props
 from dash.exceptions import PreventUpdate
+from werkzeug.exceptions import HTTPException
 
 from scetm_core.errors import ScetmError
 
 CLOSE = {"aria-label": "Close"}
 """Of the button that closes a notification."""
 
+MAX_WORDS = 2000
+"""Of an error that is shown."""
+
 log = logging.getLogger("scetm.app")
+
+
+def log_defect(error: Exception, what: str) -> str:
+    """Write an error that nobody has foreseen into the log; what to tell instead, with the mark it is found by."""
+    mark = secrets.token_hex(3)
+    log.error("%s failed [%s]", what, mark, exc_info=error)
+    return f"This is a defect of the app, not of your data. The server's log has it under {mark}."
+
+
+def answer_errors(server: flask.Flask) -> None:
+    """Say in words what fails in a route: no traceback, no path."""
+
+    def answer(error: Exception) -> flask.typing.ResponseReturnValue:
+        if isinstance(error, HTTPException):
+            words, status = error.description or error.name, error.code or 500
+            if error.response is not None or status < 400:
+                return error
+        elif isinstance(error, ScetmError):
+            words, status = str(error), 400
+        else:
+            words, status = log_defect(error, flask.request.path[:100]), 500
+        is_page = "text/html" in flask.request.headers.get("Accept", "")
+        return (flask.Response(words, mimetype="text/plain") if is_page else flask.jsonify(error=words)), status
+
+    server.register_error_handler(Exception, answer)
 
 
 def show_error(error: Exception) -> None:
@@ -20,14 +51,12 @@ def show_error(error: Exception) -> None:
     if isinstance(error, PreventUpdate):
         raise error
     known = isinstance(error, ScetmError)
-    if not known:
-        log.exception("A callback failed", exc_info=error)
-    text = str(error) if known else f"{type(error).__name__}: {error}. The server's log has the details."
+    text = str(error) if known else log_defect(error, "A callback")
     notification = {
         "action": "show",
         "id": f"error-{abs(hash(text))}",
         "title": "That did not work" if known else "Something unexpected went wrong",
-        "message": text,
+        "message": text[:MAX_WORDS],
         "color": "red",
         "autoClose": 12_000,
         "closeButtonProps": CLOSE,

@@ -93,9 +93,11 @@ def read_request(
     Raises
     ------
     ConfigError
-        If a setting that is no field is wrong.
+        If a setting that is no field is wrong, or a field means none of the settings that can be filled in.
     """
-    entries = {entry.name: entry for entry in settings_of(request)}
+    entries = {entry.name: entry for entry in settings_of(request) if entry.name not in given}
+    if strange := [str(field["name"])[:80] for field in field_ids if field["name"] not in entries]:
+        raise ConfigError(f"{', '.join(strange)} cannot be filled in here. Load the page again.")
     errors: list[str | None] = [None] * len(field_ids)
     typed = dict(given)
     for place, (field, value) in enumerate(zip(field_ids, values, strict=True)):

@@ -156,7 +156,7 @@ def _sets(run: Run, wanted: str) -> list[Result]:
     return found
 
 
-@functools.lru_cache(maxsize=8)
+@studio.remembered(maxsize=8)
 def _best_topics(run_id: str, table: str, stamp: str) -> dict[str, str]:
     """Gene set -> the topic that follows it best, its number as text."""
     tests = studio.load_table(run_id, keys.ENRICHMENT_FOLDER, table)

@@ -10,6 +10,7 @@ from dash import ALL, Input, Output, State, callback, clientside_callback, ctx, 
 from dash.development.base_component import Component
 
 from pages._shared import ids, studio
+from pages._shared.account_menu import account_menu
 from pages._shared.export_dialog import dialogs
 from pages._shared.help import copy_link_button, help_button, help_dialogs
 from pages._shared.palette import palette_dialog
@@ -102,6 +103,7 @@ def _header() -> Component:
                 **{"aria-label": "Switch between light and dark"},
             ),
             help_button(),
+            *account_menu(),
         ],
         h="100%",
         px="md",

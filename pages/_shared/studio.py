@@ -1,19 +1,26 @@
-"""Which home, runs and files does this server show? Set once by `create_app`, read by the pages."""
+"""Which home, runs and files does who is asking see? The server's are set once by `create_app`; pages read `current`.
+
+Without accounts everybody works in the server's home. With accounts each has a home of their own in it,
+`HOME/users/NAME`, which nobody else sees; demo data and the folders of `--data-dir` are everybody's.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from pages._shared import access
 from scetm_core import keys
+from scetm_core.accounts import Accounts, checked_name
 from scetm_core.data.catalog import NAMES_ENDINGS, Catalog, DatasetFile
 from scetm_core.dressing import dressed, dressing_stamp
-from scetm_core.errors import RunError
+from scetm_core.errors import AccessError, RunError
 from scetm_core.runs import Run, list_runs
 from scetm_core.runs import open_run as open_run_in
 
@@ -22,15 +29,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 HOME_VARIABLE = "SCETM_HOME"
 GENE_SETS_ROOT, NAMES_ROOT = "gene-sets", "gene-names"  # in the catalog
 
 
 @dataclass(frozen=True, kw_only=True)
 class Studio:
-    """What a server works on."""
+    """What a server, or one user of it, works on."""
 
     home: Path
+    server_home: Path | None = None  # of the home of one user: the home of the server
+    has_accounts: bool = False  # each account works in a home of its own
     data_dirs: tuple[Path, ...] = ()
     n_slots: int = 1  # runs that may train beside each other
     upload_limit: int = 8 << 30  # bytes
@@ -42,8 +54,8 @@ class Studio:
 
     @property
     def demo_folder(self) -> Path:
-        """Where the demo data are written to."""
-        return self.home / keys.DEMO_FOLDER
+        """Where the demo data are written to; everybody's."""
+        return (self.server_home or self.home) / keys.DEMO_FOLDER
 
     @property
     def uploads_folder(self) -> Path:
@@ -59,6 +71,21 @@ class Studio:
     def names_folder(self) -> Path:
         """Where uploaded tables of orthologs and aliases go."""
         return self.home / keys.NAMES_FOLDER
+
+    def of_user(self, name: str) -> Studio:
+        """What one account sees of this server.
+
+        Raises
+        ------
+        AccessError
+            If no account can be called so.
+        """
+        home = self.home / keys.USERS_FOLDER / checked_name(name)
+        return dataclasses.replace(self, home=home, server_home=self.home, has_accounts=False)
+
+    def all_runs_folders(self) -> list[Path]:
+        """Where the runs of everybody are: for the queue and the server's own page, never for a user's."""
+        return [self.runs_folder, *sorted(self.home.glob(f"{keys.USERS_FOLDER}/*/{keys.RUNS_FOLDER}"))]
 
     def make_folders(self) -> None:
         """Create the home.
@@ -111,19 +138,63 @@ _current: Studio | None = None
 
 
 def configure(studio: Studio) -> None:
-    """Make `studio` the one the pages show."""
+    """Make `studio` the one that the server works on."""
     global _current
     studio.make_folders()
     os.environ[HOME_VARIABLE] = str(studio.home)  # for processes that are started anew instead of forked
+    _of_user.cache_clear()
     _current = studio
 
 
-def current() -> Studio:
-    """The studio set by `configure`."""
+def of_server() -> Studio:
+    """The studio set by `configure`: of the whole server, whoever asks. Pages want `current`."""
     if _current is None and HOME_VARIABLE in os.environ:
-        return Studio(home=Path(os.environ[HOME_VARIABLE]))
+        home = Path(os.environ[HOME_VARIABLE])
+        return Studio(home=home, has_accounts=Accounts(home).exist)
     assert _current is not None, "create_app has not been called"
     return _current
+
+
+def current() -> Studio:
+    """What who is asking sees: the server's home, or that of the account.
+
+    Raises
+    ------
+    AccessError
+        If everybody has to sign in and nobody has.
+    """
+    server = of_server()
+    if not server.has_accounts:
+        return server
+    user = access.current_user()
+    if user is None:
+        raise AccessError("Nobody is signed in. Load the page again to sign in.")
+    return _of_user(server, user)
+
+
+@functools.lru_cache(maxsize=64)
+def _of_user(server: Studio, name: str) -> Studio:
+    """As `Studio.of_user`, with the folders made."""
+    own = server.of_user(name)
+    own.make_folders()
+    return own
+
+
+def remembered(*, maxsize: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """As `functools.lru_cache`, for what depends on whose home it is: names of runs are one user's own."""
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        @functools.lru_cache(maxsize=maxsize)
+        def kept(_home: Path, *args: P.args, **kwargs: P.kwargs) -> T:
+            return function(*args, **kwargs)
+
+        @functools.wraps(function)
+        def look_up(*args: P.args, **kwargs: P.kwargs) -> T:
+            return kept(current().home, *args, **kwargs)  # type: ignore[arg-type]  # all are names and numbers
+
+        return look_up
+
+    return decorate
 
 
 def list_readable_runs() -> tuple[list[Run], list[str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,7 +19,7 @@ Prop = tuple[str, str]
 def remembered(frame_of: Callable[..., pd.DataFrame]) -> Callable[..., pd.DataFrame]:
     """The same, but the last frames are kept, each as long as its run has the same result."""
 
-    @functools.lru_cache(maxsize=4)
+    @studio.remembered(maxsize=4)
     def kept(_stamp: int, run_id: str, *chosen: Any) -> pd.DataFrame:
         return frame_of(run_id, *chosen)
 

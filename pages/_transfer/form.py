@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +37,7 @@ OF_DATA = ("batch_key", "label_key", "layer")
 MAIN = ("fine_tune", "orthologs", "source_label_key")
 FOLDED = ("name", "aliases", "several", "false_positive_rate")
 TRAINING = ("max_steps", "learning_rate", "seed")
+OFFERED = (*OF_DATA, *MAIN, *FOLDED, *TRAINING)
 X = "X"  # how the choice of counts names the main matrix
 LEARNT = {
     NOTHING: "Nothing (zero-shot)",
@@ -265,7 +265,8 @@ def show_report(ref: str, values: list[Any], fields: list[dict[str, str]], run_i
 
 
 def _typed(fields: Sequence[Mapping[str, str]], values: Sequence[Any]) -> dict[str, Any]:
-    return {field["name"]: value for field, value in zip(fields, values, strict=True) if value not in (None, "")}
+    pairs = zip((field["name"] for field in fields), values, strict=True)
+    return {name: value for name, value in pairs if name in OFFERED and value not in (None, "")}
 
 
 def read_form(source: Run, ref: str, typed: Mapping[str, Any]) -> RunConfig:
@@ -281,8 +282,8 @@ def read_form(source: Run, ref: str, typed: Mapping[str, Any]) -> RunConfig:
     catalog = studio.current().catalog()
     given = {name: value for name, value in typed.items() if name in SETTINGS}
     for name in ("orthologs", "aliases"):
-        if str(given.get(name, "")).startswith(f"{studio.NAMES_ROOT}/"):
-            given[name] = str(catalog.resolve(given[name]))
+        if name in given and not (name == "orthologs" and given[name] in ORTHOLOGS):
+            given[name] = str(catalog.resolve(str(given[name])))
     if given.get("layer") == X:
         del given["layer"]
     of_data = {name: given[name] for name in OF_DATA if name in given}
@@ -310,7 +311,7 @@ def _stamp(config: RunConfig) -> int:
     return path.stat().st_mtime_ns if path.exists() else 0
 
 
-@functools.lru_cache(maxsize=16)
+@studio.remembered(maxsize=16)
 def _report(run_id: str, data: DataConfig, settings: TransferConfig, stamp: int) -> GeneReport:
     return gene_report(studio.open_run(run_id), data, settings)
 

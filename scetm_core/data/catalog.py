@@ -100,7 +100,7 @@ class Catalog:
         parts = relative.split("/")
         if root not in self.roots:
             raise DataError(f"There is no data folder called {root[:80]!r}; known: {list(self.roots)}.")
-        if "\0" in ref or "\\" in ref or any(part in ("", ".", "..") for part in parts):
+        if "\0" in ref or "\\" in ref or any(part.startswith(".") or not part for part in parts):
             raise DataError(f"{ref[:200]!r} leads outside the data folder. Pick a file from the list.")
         folder = self.roots[root]
         path = folder.joinpath(*parts)

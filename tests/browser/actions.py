@@ -18,10 +18,12 @@ FORMATS = {"SVG": "svg", "PDF": "pdf", "PNG": "png", "Interactive": "html", "Tab
 
 def open_export(page: playwright.Page, graph: str) -> playwright.Locator:
     """The export dialog of a graph, once its picture is drawn."""
-    page.wait_for_function(f"document.querySelector('#{graph} .js-plotly-plot')?.data?.length > 0")
+    page.wait_for_function(f"() => document.querySelector('#{graph} .js-plotly-plot')?.data?.length > 0")
     card = page.locator(".card", has=page.locator(f"#{graph}"))
     card.get_by_role("button", name="Export").click()
-    page.wait_for_function("document.querySelector('.preview-box:not(.is-waiting) #export-preview')?.naturalWidth > 0")
+    page.wait_for_function(
+        "() => document.querySelector('.preview-box:not(.is-waiting) #export-preview')?.naturalWidth > 0"
+    )
     return page.get_by_role("dialog", name="Export figure")
 
 

@@ -118,7 +118,7 @@ def test_a_page_with_results_has_no_serious_finding_and_fits_a_phone(
     assert page.get_by_role("main").count() == 1
     assert in_every_look(page, axe) == {}
     assert page.viewport_size == NARROW
-    page.wait_for_function("document.documentElement.scrollWidth <= 390")
+    page.wait_for_function("() => document.documentElement.scrollWidth <= 390")
 
 
 @pytest.mark.parametrize("name", list(WITHOUT_RUN))

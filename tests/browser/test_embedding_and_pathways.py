@@ -70,7 +70,7 @@ def click_point(page: playwright.Page, graph: str, text: str) -> None:
 def test_the_map_comes_by_itself_and_follows_clicks(page: playwright.Page) -> None:
     page.goto(f"/embedding?run={DONE}&topic=1")
     shown = "document.querySelector('#joint-umap .js-plotly-plot')?.data"
-    page.wait_for_function(f"{shown}?.some(trace => trace.name === 'Topic 1')")
+    page.wait_for_function(f"() => {shown}?.some(trace => trace.name === 'Topic 1')")
     expect(page.locator("#joint-umap-legend")).to_contain_text(f"Genes ({N_GENES})")
     click_point(page, "joint-umap", "topic 4")
     expect(page.locator("input#embedding-topic")).to_have_value("topic 4")
@@ -103,4 +103,4 @@ def test_a_cell_of_the_pathways_leads_to_its_topic_and_its_place_on_the_map(
     page.get_by_role("link", name="Embedding", exact=True).click()
     page.get_by_text("Gene sets", exact=True).click()
     shown = "document.querySelector('#joint-umap .js-plotly-plot')?.data"
-    page.wait_for_function(f"{shown}?.some(trace => trace.name === 'Gene sets ({len(SETS)})')")
+    page.wait_for_function(f"() => {shown}?.some(trace => trace.name === 'Gene sets ({len(SETS)})')")

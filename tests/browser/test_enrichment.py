@@ -51,12 +51,12 @@ def test_own_sets_are_tested_and_a_dot_leads_to_its_running_sum_and_the_map(
     page.mouse.move(dot["x"], dot["y"])
     expect(page.locator("#gsea-manhattan .hoverlayer text").first).to_be_visible()
     page.mouse.click(dot["x"], dot["y"])
-    page.wait_for_function(f"/topic={dot['topic']}&.*set=SET_/.test(location.search)")
+    page.wait_for_function(f"() => /topic={dot['topic']}&.*set=SET_/.test(location.search)")
     gene_set = re.search(r"[?&]set=(SET_\d+)", page.evaluate("location.search"))[1]
     expect(page.locator("#gsea-running-sum")).to_contain_text(gene_set.replace("SET_", "Set "))
     expect(page.locator("#enrichment-leading-edge .ag-row").first).to_be_visible()
 
     page.get_by_role("link", name="On the joint map").click()
-    page.wait_for_function(f"location.pathname === '/embedding' && /set={gene_set}/.test(location.search)")
+    page.wait_for_function(f"() => location.pathname === '/embedding' && /set={gene_set}/.test(location.search)")
     expect(page.locator("#joint-umap-legend")).to_contain_text("its leading edge")
     assert (home / keys.RUNS_FOLDER / DONE / keys.ENRICHMENT_FOLDER / "my sets.parquet").is_file()

@@ -27,4 +27,4 @@ def test_evaluating_gives_intervals_and_the_slider_clusters_anew(page: playwrigh
     page.reload()
     expect(page.get_by_role("button", name="Evaluate again")).to_be_visible()
     heights = "[...document.querySelectorAll('#evaluate-silhouettes')].map(g => g.clientHeight)"
-    page.wait_for_function(f"{heights}[0] > 200")
+    page.wait_for_function(f"() => {heights}[0] > 200")

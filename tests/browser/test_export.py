@@ -14,7 +14,7 @@ from tests.pages.by_hand import DONE, N_CELLS
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = playwright.expect
 
-DRAWN = "document.querySelector('.preview-box:not(.is-waiting) img')?.naturalWidth > 0"
+DRAWN = "() => document.querySelector('.preview-box:not(.is-waiting) img')?.naturalWidth > 0"
 UMAP = "cells-umap-beside"
 
 
@@ -52,7 +52,7 @@ def test_what_is_set_in_the_dialog_is_seen_and_saved(page: playwright.Page) -> N
     assert picture.get_attribute("src") != before
     dialog.get_by_label("Legend").first.click()
     page.get_by_role("option", name="None", exact=True).click()
-    page.wait_for_function(f"document.querySelector('#export-preview').src !== {before!r}")
+    page.wait_for_function(f"() => document.querySelector('#export-preview').src !== {before!r}")
     page.wait_for_timeout(600)
     page.wait_for_function(DRAWN)
     assert name not in download(page, "SVG").read_text()

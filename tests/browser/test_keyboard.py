@@ -135,7 +135,7 @@ def test_e_opens_the_export_of_the_figure_under_the_pointer_else_of_the_first(
     else:
         page.locator(pointer).hover()
     page.keyboard.press("e")
-    page.wait_for_function("window.exported !== undefined")
+    page.wait_for_function("() => window.exported !== undefined")
     assert page.evaluate("window.exported") == expected
 
 
@@ -176,7 +176,7 @@ def test_where_the_clipboard_is_refused_the_link_can_be_selected(page: playwrigh
     field = page.get_by_label("Link to this view")
     expect(field).to_have_value(page.url)
     page.wait_for_function(
-        "document.activeElement.id === 'copy-link-field' && document.activeElement.selectionEnd > 10"
+        "() => document.activeElement.id === 'copy-link-field' && document.activeElement.selectionEnd > 10"
     )
 
 
@@ -194,9 +194,11 @@ def test_chosen_colours_show_at_once_and_last(page: playwright.Page, home: Path)
     dialog.get_by_role("button", name="Save colours").click()
     expect(dialog).to_be_hidden()
     shown = "document.querySelector('#cells-umap-beside .js-plotly-plot').data.some(t => t.marker.color === '#ff00aa')"
-    page.wait_for_function(shown)
+    page.wait_for_function(f"() => {shown}")
     page.reload()
-    page.wait_for_function(f"document.querySelector('#cells-umap-beside .js-plotly-plot')?.data?.length && {shown}")
+    page.wait_for_function(
+        f"() => document.querySelector('#cells-umap-beside .js-plotly-plot')?.data?.length && {shown}"
+    )
     (home / keys.RUNS_FOLDER / DONE / keys.COLORS_FILE).unlink()
 
 
@@ -223,7 +225,7 @@ def test_long_legends_are_filtered_and_hidden_as_a_whole(page: playwright.Page) 
     expect(legend.locator(".legend-item:visible")).to_have_count(5)  # 1, and 10 to 13
     expect(legend.get_by_role("status")).to_have_text("5 of 14")
     legend.get_by_role("button", name="Show none").click()
-    page.wait_for_function(f"{shown} === 9")
+    page.wait_for_function(f"() => {shown} === 9")
     legend.locator("input").fill("")
     legend.get_by_role("button", name="Show all").click()
-    page.wait_for_function(f"{shown} === 14")
+    page.wait_for_function(f"() => {shown} === 14")

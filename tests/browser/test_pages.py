@@ -171,15 +171,15 @@ def test_a_category_can_be_hidden_and_seen_alone(page: playwright.Page) -> None:
     open_page(page, "cells")
     traces = "document.querySelector('#cells-umap-beside .js-plotly-plot')?.data"
     shown = f"{traces}?.filter(trace => ![false, 'legendonly'].includes(trace.visible)).length"
-    page.wait_for_function(f"{shown} === {N_TOPICS}")
+    page.wait_for_function(f"() => {shown} === {N_TOPICS}")
     first = page.locator("#cells-umap-beside-legend").get_by_role("button").first
     first.click()
-    page.wait_for_function(f"{shown} === {N_TOPICS - 1}")
+    page.wait_for_function(f"() => {shown} === {N_TOPICS - 1}")
     expect(first).to_have_attribute("aria-pressed", "false")
     first.press("Enter")  # by keyboard as well
-    page.wait_for_function(f"{shown} === {N_TOPICS}")
+    page.wait_for_function(f"() => {shown} === {N_TOPICS}")
     first.dblclick()
-    page.wait_for_function(f"{shown} === 1")
+    page.wait_for_function(f"() => {shown} === 1")
 
 
 def test_a_file_that_is_no_data_set_is_told_in_words(page: playwright.Page, complaints: list[str]) -> None:

@@ -52,7 +52,7 @@ def test_it_leads_over_the_pages_and_every_step_points_at_something(width: int, 
     seen = []
     while True:
         expect(page.locator(LIGHT)).to_be_visible()
-        page.wait_for_function("document.querySelector('.tour-panel').contains(document.activeElement)")
+        page.wait_for_function("() => document.querySelector('.tour-panel').contains(document.activeElement)")
         wait_until_lit(page)
         seen.append(title(page))
         if page.get_by_role("button", name="Done").count():

@@ -42,13 +42,15 @@ def test_a_model_is_applied_by_a_click_and_both_sides_are_shown(page: playwright
     expect(page.get_by_text("What came of it")).to_be_visible(timeout=90_000)
     expect(page.get_by_text("by the model of source")).to_be_visible()
     for graph in ("transfer-umap", "transfer-umap-source"):
-        page.wait_for_function(f"document.querySelector('#{graph} .js-plotly-plot')?.data?.length > 1")
+        page.wait_for_function(f"() => document.querySelector('#{graph} .js-plotly-plot')?.data?.length > 1")
     page.get_by_role("textbox", name="Colour by").click()
     page.get_by_role("option", name="Confidence of the label").click()
     expect(page).to_have_url(re.compile(r"\?run=[^&]*&color=transfer_confidence$"))
     assert exported(page, "transfer-umap", "Table").read_text().count("\n") == 81
     page.locator("label", has_text="Joint map").click()
     page.get_by_role("button", name="Lay out both together").click()
-    page.wait_for_function("document.querySelector('#transfer-umap .js-plotly-plot')?.data?.length > 1", timeout=90_000)
+    page.wait_for_function(
+        "() => document.querySelector('#transfer-umap .js-plotly-plot')?.data?.length > 1", timeout=90_000
+    )
     page.goto("/")
     expect(page.get_by_text("zero-shot")).to_be_visible()

@@ -153,8 +153,10 @@ def test_other_errors_are_told_as_a_defect_and_logged(triggered: Trigger, caplog
         errors.show_error(KeyError("delta"))
     (note,) = context.updated_props["notifications"]["sendNotifications"]
     assert note["title"] == "Something unexpected went wrong"
-    assert "KeyError" in note["message"]
-    assert "A callback failed" in caplog.text
+    assert "delta" not in note["message"]
+    mark = note["message"].rstrip(".").split()[-1]
+    assert f"A callback failed [{mark}]" in caplog.text
+    assert "KeyError: 'delta'" in caplog.text
 
 
 def test_a_callback_that_prevents_its_update_is_no_error(triggered: Trigger) -> None:

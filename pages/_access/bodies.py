@@ -1,0 +1,114 @@
+"""Whose long request is taken at all? The server reads a whole body before the app sees it; so it is asked first.
+
+Without this a stranger could fill the disk with bodies that are thrown away afterwards: waitress keeps them in
+temporary files until they are whole.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import flask
+import waitress.channel
+from waitress.parser import HTTPRequestParser
+from waitress.utilities import BadRequest, Error, RequestEntityTooLarge
+
+from pages._access.guard import MAX_BODY, is_let_in
+
+HEADER_SECONDS = 30.0
+"""A request's headers have to be there by then."""
+SLOWEST, PATIENCE = 1024.0, 60.0
+"""Bytes a second that a body has to come with, on average after so many seconds."""
+SPARE = 200 << 20
+"""Bytes that stay free on the disk of temporary files."""
+
+
+class LengthRequired(Error):  # type: ignore[misc]
+    """A body whose length is not told."""
+
+    code, reason = 411, "Length Required"
+
+
+class NoRoom(Error):  # type: ignore[misc]
+    """A body there is no place for."""
+
+    code, reason = 507, "Insufficient Storage"
+
+
+class TooSlow(Error):  # type: ignore[misc]
+    """A request that drips."""
+
+    code, reason = 408, "Request Timeout"
+
+
+class CarefulParser(HTTPRequestParser):  # type: ignore[misc]
+    """Reads a request; gives up as soon as its headers, or its pace, tell that it will not be answered."""
+
+    completed: bool
+    error: Error | None
+
+    def __init__(self, adj: Any, *, is_let_in: Callable[[dict[str, object]], bool], upload_limit: int) -> None:
+        super().__init__(adj)
+        self._is_let_in, self._upload_limit = is_let_in, upload_limit
+        self._began, self._is_checked = time.monotonic(), False
+
+    def received(self, data: bytes) -> int:
+        """Take more of a request."""
+        consumed = int(super().received(data))
+        if self.completed and self.error is not None:
+            return consumed
+        problem = self._pace()
+        if problem is None and self.headers_finished and not self._is_checked and not self.empty:
+            self._is_checked = True
+            problem = self._size()
+        if problem is not None:
+            self.error, self.completed, self.connection_close = problem, True, True
+        return consumed
+
+    def _size(self) -> Error | None:
+        """What is wrong with the length of the body, as the headers tell it."""
+        if self.chunked:
+            return LengthRequired("Send the length of what you send (Content-Length).")
+        if self.content_length <= MAX_BODY:
+            return None
+        if self.path != "/upload" or self.content_length > self._upload_limit:
+            return RequestEntityTooLarge(f"This is longer than the {MAX_BODY >> 20} MB that is taken here.")
+        environ: dict[str, object] = {
+            "REQUEST_METHOD": self.command,
+            "PATH_INFO": self.path,
+            "QUERY_STRING": "",
+            "SERVER_NAME": "localhost",
+            "SERVER_PORT": "0",
+            "wsgi.url_scheme": "http",
+            "wsgi.input": io.BytesIO(),
+            "REMOTE_ADDR": "",
+            **{f"HTTP_{name}": text for name, text in self.headers.items()},
+        }
+        if not self._is_let_in(environ):
+            return BadRequest("Sign in before you upload anything.")
+        if self.content_length + SPARE > shutil.disk_usage(tempfile.gettempdir()).free:
+            return NoRoom("There is not enough free disk space for this upload.")
+        return None
+
+    def _pace(self) -> Error | None:
+        """What is wrong with the pace of the request."""
+        seconds = time.monotonic() - self._began
+        if self.completed:
+            return None
+        if not self.headers_finished:
+            return TooSlow("The request came too slowly.") if seconds > HEADER_SECONDS else None
+        expected = SLOWEST * (seconds - PATIENCE)
+        return TooSlow("The upload came too slowly.") if self.body_bytes_received < expected else None
+
+
+def limit_bodies(server: flask.Flask, *, upload_limit: int) -> None:
+    """Let waitress in this process read requests carefully."""
+    waitress.channel.HTTPChannel.parser_class = partial(
+        CarefulParser, is_let_in=partial(is_let_in, server), upload_limit=upload_limit
+    )

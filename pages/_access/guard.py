@@ -1,0 +1,137 @@
+"""May this request come in? Looked at before every route: host, origin, then who it is; strangers are shown the door.
+
+`add_to` puts it all in front of an app: this guard, the look at messages, the sign-in pages, and the headers.
+"""
+
+from __future__ import annotations
+
+import logging
+from urllib.parse import parse_qsl, urlencode
+
+import flask
+from dash import Dash
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from pages._access import headers, messages, origins, sign_in
+from pages._access.attempts import Attempts
+from pages._access.options import AccessSettings, is_this_machine
+from pages._access.sessions import EVERYBODY, Sessions
+from pages._shared import access, studio
+from pages._shared.access import STRANGER, Visitor
+from scetm_core import keys
+from scetm_core.accounts import Accounts, signing_secret
+
+log = logging.getLogger("scetm.access")
+
+MAX_BODY = 16 << 20
+"""Bytes that a request may have, other than an upload."""
+
+OPEN_TO_ALL = ("/health", sign_in.PAGE, sign_in.STYLE, "/_favicon.ico")
+FOR_WATCHERS = ("/metrics",)
+EXTENSION = "scetm-guard"
+
+
+def add_to(app: Dash, settings: AccessSettings) -> None:
+    """Let in who may come in.
+
+    Raises
+    ------
+    AccessError
+        If the signing secret of the home cannot be used.
+    """
+    server, home = app.server, studio.of_server().home
+    server.secret_key = signing_secret(home)
+    server.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    if settings.behind_proxy:
+        server.wsgi_app = ProxyFix(server.wsgi_app, x_for=1, x_proto=1, x_host=1)
+    guard = Guard(server, settings)
+    server.extensions[EXTENSION] = guard
+    server.before_request_funcs.setdefault(None, []).insert(0, guard.look_at)
+    sign_in.add_routes(server, guard.sessions, Attempts(home / keys.CACHE_FOLDER / "sign-in"))
+    messages.add_to(app)
+    headers.add_to(app)
+
+
+class Guard:
+    """Looks at every request of a server."""
+
+    def __init__(self, server: flask.Flask, settings: AccessSettings) -> None:
+        shown = studio.of_server()
+        accounts = Accounts(shown.home) if shown.has_accounts else None
+        self.sessions = Sessions(
+            server, settings, accounts=accounts, ended=shown.home / keys.CACHE_FOLDER / "ended-sessions"
+        )
+        self.must_sign_in = accounts is not None or bool(settings.token)
+        self._settings, self._names = settings, origins.known_names(settings)
+
+    def visitor(self) -> Visitor:
+        """Who sends this request."""
+        request = flask.request
+        has_token = self.sessions.token_is(_bearer(request))
+        if not self.must_sign_in:
+            return Visitor(is_in=True, is_admin=True, may_watch=self._is_from_here(request))
+        if has_token:
+            return Visitor(is_in=self.sessions.by_token, is_admin=self.sessions.by_token, may_watch=True)
+        return self.sessions.holder() or STRANGER
+
+    def _is_from_here(self, request: flask.Request) -> bool:
+        """Whether the request comes from this machine itself, not through a proxy on it."""
+        relayed = self._settings.behind_proxy or any(
+            name in request.headers for name in ("X-Forwarded-For", "X-Real-Ip", "Forwarded", "Via")
+        )
+        return not relayed and is_this_machine(request.remote_addr or "")
+
+    def look_at(self) -> flask.typing.ResponseReturnValue | None:
+        """Refuse a request, or find out who sends it and let it pass."""
+        request = flask.request
+        if not origins.is_known_host(request.host, self._names):
+            log.warning("Refused a request for the host %.100r", request.host)
+            name = "the name in the address"
+            return _refuse(
+                f"This server does not go by {name}. Open it by its address, or start it with --allowed-host NAME.", 403
+            )
+        if why := origins.why_foreign(request):
+            log.warning("Refused a request for %.100s from another site", request.path)
+            return _refuse(why, 403)
+        if (offered := request.args.get("token")) and request.method == "GET" and self.sessions.by_token:
+            return self._take_token(offered)
+        found = self.visitor()
+        access.admit(found)
+        if found.is_in or request.path in OPEN_TO_ALL or (found.may_watch and request.path in FOR_WATCHERS):
+            return None
+        is_page = request.method == "GET" and "text/html" in request.headers.get("Accept", "")
+        if is_page and not request.path.startswith("/_dash"):
+            return flask.redirect(f"{sign_in.PAGE}?{urlencode({'next': request.full_path.rstrip('?')})}", 303)
+        return _refuse("Nobody is signed in. Load the page again to sign in.", 401)
+
+    def _take_token(self, offered: str) -> flask.typing.ResponseReturnValue | None:
+        """Sign in by an address that holds the token, and lead to the same address without it."""
+        query = [(name, value) for name, value in parse_qsl(flask.request.query_string.decode()) if name != "token"]
+        target = sign_in.safe_target(flask.request.path + (f"?{urlencode(query)}" if query else ""))
+        if not self.must_sign_in:
+            access.admit(EVERYBODY)
+        elif self.sessions.token_is(offered):
+            self.sessions.begin(None)
+        else:
+            return flask.redirect(f"{sign_in.PAGE}?{urlencode({'next': target})}", 303)
+        return flask.redirect(target, 303)
+
+
+def _bearer(request: flask.Request) -> str:
+    """The token in the `Authorization` header, if there is one."""
+    kind, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else ""
+
+
+def _refuse(words: str, status: int) -> tuple[flask.Response, int]:
+    """An answer in words, as text for people and as JSON for the app's own scripts."""
+    flask.request.max_content_length = 0  # its body is nobody's business
+    is_page = "text/html" in flask.request.headers.get("Accept", "")
+    return (flask.Response(words, mimetype="text/plain") if is_page else flask.jsonify(error=words)), status
+
+
+def is_let_in(server: flask.Flask, environ: dict[str, object]) -> bool:
+    """Whether who sends a request may see the pages, from its headers alone: before a long body is taken."""
+    with server.request_context(environ):
+        guard: Guard = server.extensions[EXTENSION]
+        return guard.visitor().is_in
