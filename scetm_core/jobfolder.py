@@ -34,6 +34,7 @@ class Status:
     device: str = ""
     pid: int | None = None
     pid_started: float | None = None
+    pid_key: str = ""  # tells the process from all others; "" where the system has no such thing
     host: str = ""
     queued_at: float = 0.0
     started_at: float | None = None

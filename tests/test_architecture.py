@@ -101,6 +101,7 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
     "transfer": BASE | {"aligned_data", "config", "data", "gene_alignment", "gene_names", "runs", "transfer_settings"},
     "jobs": BASE | {"config", "jobfolder", "runs"},
     "reporter": BASE | {"files", "jobfolder", "jobs"},
+    "supervisor": BASE | {"jobfolder"},
     "score_words": set(),
     "gallery": BASE
     | {
