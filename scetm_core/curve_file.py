@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,8 @@ def append_rows(path: Path, records: Iterable[Mapping[str, float]]) -> None:
             writer.writeheader()
         writer.writerows(rows)
         stream.write(text.getvalue().encode())
+        stream.flush()
+        os.fsync(stream.fileno())  # a checkpoint that follows must not outlive it
 
 
 def read_rows(path: Path) -> pd.DataFrame:

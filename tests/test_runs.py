@@ -218,7 +218,9 @@ def test_foreign_and_damaged_folders_are_passed_over(runs_folder: Path, make_run
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        pytest.param({"format": 99}, "has format 99, .* this version reads formats up to 1. Update", id="another format"),
+        pytest.param(
+            {"format": 99}, "has format 99, .* this version reads formats up to 1. Update", id="another format"
+        ),
         pytest.param(
             {"config": {"speed": 3}}, r"cannot be used: RunConfig does not know \['speed'\]", id="unknown key"
         ),

@@ -32,12 +32,11 @@ class Forker:
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.forker"],
-            cwd=ROOT,
+            [sys.executable, str(Path(__file__).with_name("forker.py"))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         )
 
     def _answer(self) -> int:
@@ -62,10 +61,9 @@ class Forker:
 @pytest.fixture
 def forker() -> Iterator[Forker]:
     made = Forker()
-    yield made
-    assert made.process.stdin is not None
-    made.process.stdin.close()
-    assert made.process.wait(60) == 0
+    with made.process:  # closes its input, on which it ends
+        yield made
+    assert made.process.returncode == 0
 
 
 def kill(pid: int) -> None:
@@ -117,7 +115,9 @@ def test_killed_fifty_times_runs_end_as_undisturbed_ones(make_run: MakeRun, fork
             run = make_run(f"killed-{n_runs}", **STEPS)
         way = rng.choice(["file", "file", "delay", "checkpoint", "result"]) if kills < N_KILLS else "none"
         pattern = {"checkpoint": "checkpoint/.step-*.draft", "result": ".result.h5ad.*.draft"}.get(way)
-        watch = kill_on_sight(run, pattern) if pattern else kill_after(rng.uniform(0.0, 0.5)) if way == "delay" else None
+        watch = (
+            kill_on_sight(run, pattern) if pattern else kill_after(rng.uniform(0.0, 0.5)) if way == "delay" else None
+        )
         code = forker.work(run, die_at=rng.randrange(1, 90) if way == "file" else 0, watch=watch)
         if code == -signal.SIGKILL:
             kills += 1
@@ -145,10 +145,10 @@ def test_killed_fifty_times_runs_end_as_undisturbed_ones(make_run: MakeRun, fork
 def test_a_real_worker_killed_twice_ends_as_an_undisturbed_one(
     make_run: MakeRun, wait_until: Callable[..., None]
 ) -> None:
-    long = {"max_steps": 300, "checkpoint_every": 20, "report_every": 5, "evaluate_every": 100}
+    long = {"max_steps": 120, "checkpoint_every": 10, "report_every": 2, "evaluate_every": 40}
     run, undisturbed = make_run("killed", **long), make_run("undisturbed", **long)
     jobs.start(undisturbed, n_slots=2)
-    for step in (30, 150):
+    for step in (20, 60):
         jobs.start(run, n_slots=2)
         wait_until(lambda step=step: run.status().step >= step)
         kill(run.status().pid or 0)
