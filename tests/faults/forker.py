@@ -7,6 +7,7 @@ seconds and touch no file, are left out.
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import sys
@@ -18,7 +19,7 @@ import scetm_core.metrics  # noqa: F401
 from scetm_core import analysis, jobs
 from scetm_core.reporter import Reporter
 from scetm_core.runs import Run
-from scetm_core.worker import run_analysis  # before PyTorch: says how its threads are to wait
+from scetm_core.worker import run_analysis
 
 FILE_EVENTS = ("open", "os.rename", "os.remove", "os.truncate")
 
@@ -44,6 +45,7 @@ def write_unscored(run: Run, report: Reporter, result: Any, **_: object) -> None
 
 
 def main() -> None:
+    importlib.import_module("torch._dynamo")  # PyTorch would, with the first optimiser of each worker: a second
     analysis.embed_and_score = write_unscored
     jobs.threads_per_run = lambda n_slots: 1
     for line in sys.stdin:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def kill_on_sight(run: Run, pattern: str) -> Callable[[int], None]:
     def watch(pid: int) -> None:
         before = set(run.path.glob(pattern))
         while os.path.exists(f"/proc/{pid}") and set(run.path.glob(pattern)) <= before:
-            pass
+            time.sleep(0.0005)
         kill(pid)
 
     return watch
@@ -85,7 +86,7 @@ def kill_on_sight(run: Run, pattern: str) -> Callable[[int], None]:
 
 def kill_after(seconds: float) -> Callable[[int], None]:
     def watch(pid: int) -> None:
-        threading.Event().wait(seconds)
+        time.sleep(seconds)
         kill(pid)
 
     return watch
@@ -132,7 +133,7 @@ def test_killed_fifty_times_runs_end_as_undisturbed_ones(make_run: MakeRun, fork
         if run.status().state == "done":
             same_end(run, undisturbed)
             if code == 0:
-                assert not [path for path in run.path.rglob("*.draft")], "nothing half-written is left"
+                assert not list(run.path.rglob("*.draft")), "nothing half-written is left"
             assert len(checkpoint_files(run.checkpoint_path)) == 2
             run = None
     assert kills == N_KILLS
