@@ -1,6 +1,7 @@
 """Is a run's worker alive, and how is it started or stopped? Knows `Run`, not models.
 
-The worker is a process of its own session, so it outlives the server, the tab and the terminal that started it.
+The worker is a process of its own session, so it outlives the server, the tab and the terminal that started it. A
+small process beside it sees how it ends (`supervisor`).
 Waiting for a free slot is the worker's own business (`take_turn`): the queue needs no scheduler and survives
 everything the folders survive.
 """
@@ -35,18 +36,39 @@ _START_SECONDS = 30.0  # a queued run may take this long to be picked up before 
 def identity() -> dict[str, object]:
     """Who this process is, for `status.json`: a process number alone may be given to another process later."""
     process = psutil.Process()
-    return {"pid": process.pid, "pid_started": process.create_time(), "host": socket.gethostname()}
+    return {
+        "pid": process.pid,
+        "pid_started": process.create_time(),
+        "pid_key": _process_key(process.pid),
+        "host": socket.gethostname(),
+    }
+
+
+def _process_key(pid: int) -> str:
+    """What tells a process from all others whatever the clock says: the boot and its start since then; Linux only."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # another system, or no such process
+        return ""
+    return f"{boot}/{stat.rpartition(')')[2].split()[19]}"  # 22nd field, and the name, the 2nd, may hold anything
 
 
 def is_alive(status: Status) -> bool:
-    """Whether the worker that wrote `status` still runs. A dead child nobody waited for counts as dead."""
+    """Whether the worker that wrote `status` still runs. A dead child nobody waited for counts as dead.
+
+    Setting the clock changes nothing for a worker of this host; a time far ahead counts like one long ago.
+    """
     if status.pid is None:
-        return time.time() - status.queued_at < _START_SECONDS
+        return abs(time.time() - status.queued_at) < _START_SECONDS
     if status.host != socket.gethostname():
-        return time.time() - status.heartbeat < STALE_SECONDS
+        return abs(time.time() - status.heartbeat) < STALE_SECONDS
     try:
         process = psutil.Process(status.pid)
-        is_same = abs(process.create_time() - (status.pid_started or 0.0)) < 1.0
+        if status.pid_key:
+            is_same = status.pid_key == _process_key(status.pid)
+        else:  # no Linux, or written by an earlier version
+            is_same = abs(process.create_time() - (status.pid_started or 0.0)) < 1.0
         return bool(is_same and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
@@ -84,6 +106,7 @@ def start(run: Run, *, n_slots: int = 1) -> None:
             stage="waiting",
             message="",
             pid=None,
+            pid_key="",
             queued_at=time.time(),
             finished_at=None,
             eta_seconds=None,
@@ -100,7 +123,7 @@ def spawn(job: JobFolder, module: str, *options: str) -> None:
     RunError
         If it cannot be started.
     """
-    worker = [sys.executable, "-m", module, str(job.path.resolve()), *options]
+    worker = [sys.executable, "-m", "scetm_core.supervisor", module, str(job.path.resolve()), *options]
     with job.log_path.open("ab") as log:
         # The go-between ends at once, so that the worker is nobody's child: a background callback that is
         # stopped kills its children, and a server that ends leaves none behind unreaped.

@@ -18,6 +18,7 @@ from scetm_core.files import is_disk_full
 from scetm_core.jobfolder import JobFolder, Status
 
 HEARTBEAT_SECONDS = 5.0
+OUT_OF_MEMORY = ("not enough memory", "out of memory", "allocate memory")  # of torch, CUDA and the system
 
 log = logging.getLogger("scetm")
 
@@ -81,6 +82,9 @@ class Reporter:
         except Exception as error:
             log.error("%s", traceback.format_exc())
             state, message = "failed", in_words(error)
+        if not self.job.path.is_dir():  # deleted meanwhile; nothing may come back of it
+            log.error("The folder of %s %s is gone.", self.job.noun, self.job.id)
+            return state if state == "done" else "failed"
         stage = {"stage": "done"} if state == "done" else {}
         try:
             self.update(state=state, message=message, **stage, eta_seconds=None, finished_at=time.time())
@@ -111,6 +115,6 @@ def in_words(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError) and is_disk_full(error):
         return "The disk is full. Free some space, then resume; the last checkpoint is kept."
-    if isinstance(error, MemoryError) or "not enough memory" in str(error) or "out of memory" in str(error):
+    if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY):
         return "There was not enough memory. Use fewer genes, a smaller minibatch, or fewer topics."
     return f"Unexpected {type(error).__name__}: {error}. The log has the details; please report it."

@@ -319,7 +319,7 @@ LONG = {"max_steps": 200, "report_every": 1, "checkpoint_every": 1, "evaluate_ev
 
 
 @pytest.mark.slow
-def test_a_killed_worker_is_lost_and_its_run_resumes_to_the_end(
+def test_a_killed_worker_is_told_of_and_its_run_resumes_to_the_end(
     workers: Callable[..., Run], wait_until: WaitUntil
 ) -> None:
     run, states = workers("killed", **LONG), []
@@ -337,7 +337,8 @@ def test_a_killed_worker_is_lost_and_its_run_resumes_to_the_end(
     assert os.getsid(status.pid) != os.getsid(0), "the worker must outlive this terminal"
     assert psutil.Process(status.pid).ppid() != os.getpid()
     os.kill(status.pid, signal.SIGKILL)
-    wait_until(lambda: jobs.state(run) == "lost")
+    wait_until(lambda: jobs.state(run) == "failed")
+    assert "killed (signal 9, SIGKILL)" in run.status().message
     trained = run.metrics()["step"].max()
     assert trained < 200
 

@@ -144,7 +144,7 @@ def _words(run: Run, status: Status, state: str) -> Component:
         parts = [status.message.rstrip("."), steps, left]
     elif state == "done":
         took = (status.finished_at or 0) - (status.started_at or 0)
-        parts = ["Done", steps, f"took {duration(took)}"]
+        parts = ["Done", steps, f"took {duration(took)}" if took >= 0 else ""]  # the clock may have been set back
     else:
         parts = [STATE_WORDS[state], steps]
     return html.Div(" · ".join(part for part in parts if part), role="status", className="status-line")
