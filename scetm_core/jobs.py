@@ -81,8 +81,9 @@ def state(run: JobFolder) -> str:
 
 
 def can_resume(run: Run) -> bool:
-    """Whether the run stopped before its end and can go on from its last checkpoint, or from the start."""
-    return state(run) in ("cancelled", "failed", "lost")
+    """Whether the run stopped before its end, or its result is gone: it can go on from its last checkpoint or anew."""
+    now = state(run)
+    return now in ("cancelled", "failed", "lost") or (now == "done" and not run.has_result)
 
 
 def start(run: Run, *, n_slots: int = 1) -> None:
@@ -91,10 +92,10 @@ def start(run: Run, *, n_slots: int = 1) -> None:
     Raises
     ------
     RunError
-        If the run is done, or a worker is at it already.
+        If the run is done and has its result, or a worker is at it already.
     """
     status = run.status()
-    if status.state == "done":
+    if status.state == "done" and run.has_result:
         raise RunError(f"Run {run.id} is done; there is nothing to resume.")
     if status.state not in FINISHED and status.pid is not None and is_alive(status):
         raise RunError(f"Run {run.id} is already {status.state}.")
