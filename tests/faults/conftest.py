@@ -12,8 +12,15 @@ import pytest
 
 from pages._shared import studio
 from pages._shared.studio import Studio
+from scetm_core import jobs
 
 MakeDisk = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread_per_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs this small gain nothing from two, and lose much where other processes are at work."""
+    monkeypatch.setattr(jobs, "threads_per_run", lambda n_slots: 1)
 
 
 @pytest.fixture
