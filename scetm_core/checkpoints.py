@@ -70,5 +70,8 @@ def read_checkpoint(folder: Path, *, names: str, device: torch.device) -> Checkp
             )
         return Checkpoint(tensors, position)
     if problems:
-        raise RunError(f"No checkpoint in {folder} can be read ({'; '.join(problems)}). Delete it to start anew.")
+        raise RunError(
+            f"No checkpoint in {folder} can be read ({'; '.join(problems)}). Put a copy back, or put them aside with "
+            "`python -m scetm_core doctor HOME --mend` (or delete them), and resume: the training then starts anew."
+        )
     return None

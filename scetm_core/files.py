@@ -53,7 +53,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def draft_of(path: Path, *, ending: str = "") -> Path:
     """An unused name beside `path`, which says whose draft it is."""
-    return path.with_name(f".{path.name[:120]}.{os.getpid()}-{uuid.uuid4().hex[:12]}.draft{ending}")
+    return path.with_name(f".{path.name[:50]}.{os.getpid()}-{uuid.uuid4().hex[:12]}.draft{ending}")
 
 
 def is_left_over(path: Path) -> bool:

@@ -20,6 +20,9 @@ import threading
 import time
 from collections import deque
 from pathlib import Path
+from typing import BinaryIO
+
+import filelock
 
 from scetm_core import keys
 from scetm_core.errors import RunError
@@ -48,37 +51,63 @@ class End:
 
 def supervise(job: JobFolder, command: list[str]) -> End:
     """Run a worker to its end; if that leaves the status of its job unfinished, write there how it ended."""
-    queued_at = job.status().queued_at
-    watch = _MemoryWatch()
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)  # reaped here: wait4 alone tells the peak of a killed one
-    unit = 1 if sys.platform == "darwin" else 1024
-    end = End(code=process.returncode, peak_bytes=usage.ru_maxrss * unit, oom_killed=watch.has_killed())
+    queued_at = job.status().queued_at  # says so if the folder is gone already
+    end, pid = run_to_end(command)
     try:
-        report_end(job, end, pid=process.pid, queued_at=queued_at)
+        report_end(job, end, pid=pid, queued_at=queued_at)
     except RunError as error:
         if job.path.is_dir():
             log.error("%s", error)  # it will show as lost
     return end
 
 
+def run_to_end(command: list[str], *, output: BinaryIO | None = None) -> tuple[End, int]:
+    """Run a worker to its end; how it ended, and its number.
+
+    Parameters
+    ----------
+    output
+        Where it writes to, in a session of its own; otherwise where this process does.
+    """
+    watch = _MemoryWatch()
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        cwd=Path(__file__).parent.parent,
+        start_new_session=output is not None,
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)  # reaped here: wait4 alone tells the peak of a killed one
+    unit = 1 if sys.platform == "darwin" else 1024
+    end = End(code=process.returncode, peak_bytes=usage.ru_maxrss * unit, oom_killed=watch.has_killed())
+    return end, process.pid
+
+
 def report_end(job: JobFolder, end: End, *, pid: int, queued_at: float) -> None:
-    """Write how a worker ended, unless it has said so itself, or another one has taken over since.
+    """Write how a worker ended, unless it has said so itself, or another one is at work or was started since.
 
     Raises
     ------
     RunError
         If the status can be neither read nor written, e.g. because the folder was deleted.
     """
-    status = job.status()
-    never_began = status.pid is None and status.queued_at == queued_at
-    if status.state in FINISHED or not (never_began or status.pid == pid):
-        return
-    message = in_words(end, job)
-    log.error("%s", message)
-    ended = {"state": "failed", "message": message, "eta_seconds": None, "finished_at": time.time()}
-    job.write_status(dataclasses.replace(status, **ended))  # type: ignore[arg-type]
+    job.status()  # before the lock, which would be a new file
+    try:
+        with filelock.FileLock(job.lock_path, blocking=False):
+            status = job.status()
+            never_began = status.pid is None and status.queued_at == queued_at
+            if status.state in FINISHED or not (never_began or status.pid == pid):
+                return
+            message = in_words(end, job)
+            log.error("%s", message)
+            ended = {"state": "failed", "message": message, "eta_seconds": None, "finished_at": time.time()}
+            job.write_status(dataclasses.replace(status, **ended))  # type: ignore[arg-type]
+    except filelock.Timeout:
+        log.warning("Another process works on %s %s.", job.noun, job.id)
+    except OSError as error:
+        raise RunError(f"Cannot write how {job.noun} {job.id} ended: {error.strerror or error}.") from error
 
 
 def in_words(end: End, job: JobFolder) -> str:
@@ -168,7 +197,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry of the supervising process; its exit status is the worker's."""
     module, folder, *options = sys.argv[1:] if arguments is None else arguments
     logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
-    end = supervise(JobFolder(folder), [sys.executable, "-m", module, folder, *options])
+    try:
+        end = supervise(JobFolder(folder), [sys.executable, "-m", module, folder, *options])
+    except RunError as error:
+        log.error("%s", error)
+        return 1
     return end.code if end.code >= 0 else 128 - end.code
 
 

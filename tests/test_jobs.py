@@ -118,8 +118,19 @@ def test_an_unfinished_run_without_its_worker_is_lost_and_can_resume(
 def test_finished_runs_keep_their_state_without_a_worker(make_run: MakeRun, *, state: str, resumable: bool) -> None:
     run = make_run()
     run.write_status(Status(state=state, pid=1, queued_at=1.0))
+    run.result_path.touch()
     assert jobs.state(run) == state
     assert jobs.can_resume(run) == resumable
+
+
+def test_a_finished_run_whose_result_is_gone_can_be_started_again(
+    make_run: MakeRun, no_worker: list[list[str]]
+) -> None:
+    run = make_run()
+    run.write_status(Status(state="done"))
+    assert jobs.can_resume(run)
+    jobs.start(run)
+    assert len(no_worker) == 1
 
 
 # ---- start and cancel -------------------------------------------------------------------------------------------
@@ -144,6 +155,7 @@ def test_start_queues_the_run_and_clears_what_was(make_run: MakeRun, no_worker: 
 def test_a_done_run_is_not_started(make_run: MakeRun, no_worker: list[list[str]]) -> None:
     run = make_run()
     run.write_status(Status(state="done"))
+    run.result_path.touch()
     with pytest.raises(RunError, match="tiny is done; there is nothing to resume"):
         jobs.start(run)
     assert no_worker == []

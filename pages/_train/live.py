@@ -162,6 +162,9 @@ def _outcome(run: Run, status: Status, state: str) -> Component | None:
         return html.Div(notice(message, color="orange"), className="spaced")
     if state != "done":
         return None
+    if not run.has_result:
+        message = "The result of this run is gone, or was put aside as damaged. Resume works it out anew."
+        return html.Div(notice(message, color="orange"), className="spaced")
     scores = run.evaluation()
     cells = [
         score_card(label, score_in_words(scores[key]), meaning)

@@ -11,6 +11,7 @@ from dash.development.base_component import Component
 from pages._shared import ids, studio
 from pages._shared.parts import card, duration, notice, state_badge
 from scetm_core import jobs
+from scetm_core.errors import RunError
 from scetm_core.runs import Run
 
 VIEW = "transfer-progress"
@@ -76,8 +77,11 @@ def view(run: Run) -> Component:
 )
 def follow_transfer(_tick: int | None, run_id: str) -> tuple[Any, Any, Any, bool, Any]:
     """Draw the transfer from its folder; open its result once it is done."""
-    run = studio.open_run(run_id)
-    state = jobs.state(run)
+    try:
+        run = studio.open_run(run_id)
+        state = jobs.state(run)
+    except RunError as error:  # deleted under the open page
+        return notice(str(error)), _shown(False), _shown(False), True, no_update
     if state == "done":
         return (
             no_update,

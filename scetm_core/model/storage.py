@@ -17,6 +17,7 @@ from torch import Tensor
 from scetm_core.files import replacing
 
 CHECKSUM = "sha256"  # in the metadata
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str]) -> None:
@@ -56,8 +57,9 @@ def read_tensors(path: Path, *, device: torch.device | str) -> tuple[dict[str, T
         raise
     except Exception as error:  # safetensors' own exception derives from Exception directly
         raise ValueError(f"{path.name} is damaged: {error}") from error
-    written = header.pop(CHECKSUM, None)  # files of earlier versions have none
-    if written is not None and written != _checksum(tensors, header):
+    written = header.pop(CHECKSUM, None)
+    is_earlier = written is None and not any(_DIGEST.fullmatch(text) for text in header.values())  # none was written
+    if not is_earlier and written != _checksum(tensors, header):
         raise ValueError(f"{path.name} is damaged: its content does not fit its checksum")
     return {name: tensor.to(device) for name, tensor in tensors.items()}, header
 
