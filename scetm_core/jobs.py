@@ -37,7 +37,7 @@ THREADS_VARIABLE = "SCETM_THREADS"
 UNREACHABLE = "The broker could not be reached. This waits, and begins once it can be."
 
 _GO_BETWEEN = "import subprocess, sys; subprocess.Popen(sys.argv[1:], start_new_session=True)"
-_START_SECONDS = 30.0  # a queued run may take this long to be picked up before it counts as lost
+_START_SECONDS = 120.0  # a queued run may take this long to be picked up before it counts as lost
 
 
 def identity() -> dict[str, object]:
@@ -104,17 +104,13 @@ def state(run: JobFolder) -> str:
     status = run.status()
     if status.state in FINISHED or is_alive(status):
         return status.state
-    return "queued" if status.state == "queued" and waits_for_worker(run) else "lost"
+    return "queued" if is_in_cluster(run) else "lost"
 
 
-def waits_for_worker(run: JobFolder) -> bool:
-    """Whether a run, or a task, was handed to the cluster and no worker has taken it yet."""
-    return queue_of(run.path).is_waiting(run.path)
-
-
-def will_be_taken_over(run: JobFolder) -> bool:
-    """Whether a lost run, or task, goes on by itself: other workers of the cluster see to that."""
-    return queue_of(run.path).is_working(run.path)
+def is_in_cluster(run: JobFolder) -> bool:
+    """Whether a run, or a task, is the cluster's: it waits for a worker, or another takes over from a lost one."""
+    queue = queue_of(run.path)
+    return queue.is_waiting(run.path) or queue.is_working(run.path)
 
 
 def can_resume(run: Run) -> bool:
@@ -134,7 +130,7 @@ def start(run: Run, *, n_slots: int = 1) -> None:
     status = run.status()
     if status.state == "done" and run.has_result:
         raise RunError(f"Run {run.id} is done; there is nothing to resume.")
-    if status.state not in FINISHED and ((status.pid is not None and is_alive(status)) or waits_for_worker(run)):
+    if status.state not in FINISHED and ((status.pid is not None and is_alive(status)) or is_in_cluster(run)):
         raise RunError(f"Run {run.id} is already {status.state}.")
     run.clear_cancel()
     run.write_status(
@@ -225,11 +221,16 @@ def cancel(run: JobFolder) -> None:
     """Ask the worker to stop at the next step; a job that has none, or whose worker is gone, is marked at once."""
     run.request_cancel()
     queue = queue_of(run.path)
-    if queue.is_waiting(run.path) or state(run) == "lost":
+    if _has_no_worker(run):
         with queue.alone():
-            if queue.is_waiting(run.path) or state(run) == "lost":
+            if _has_no_worker(run):
                 queue.leave(queue.entry_of(run.path))
                 mark_cancelled(run)
+
+
+def _has_no_worker(run: JobFolder) -> bool:
+    status = run.status()
+    return status.state not in FINISHED and (queue_of(run.path).is_waiting(run.path) or not is_alive(status))
 
 
 def mark_cancelled(run: JobFolder) -> None:
@@ -314,7 +315,9 @@ def _is_there(queue: Queue, entry: Entry, expected: str) -> bool:
 def place_in_queue(run: JobFolder) -> int | None:
     """1 for the next of those that wait for the same workers, 2 for the one after; None for one that does not wait."""
     queue = queue_of(run.path)
-    mine = next((e for e in queue.waiting(CLUSTER) + queue.waiting(HERE) if e.path == queue.entry_of(run.path).path), None)
+    mine = next(
+        (e for e in queue.waiting(CLUSTER) + queue.waiting(HERE) if e.path == queue.entry_of(run.path).path), None
+    )
     if mine is None:
         return None
     before = queue.in_order(mine.engine, working=queue.working(), lanes=mine.lanes)

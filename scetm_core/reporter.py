@@ -27,6 +27,10 @@ class Cancelled(Exception):
     """Somebody asked for a stop; what is done so far is kept."""
 
 
+class Superseded(Exception):
+    """Another worker has the job: this one was taken for lost, e.g. because its machine was cut off for a while."""
+
+
 class Reporter:
     """Writes the status of a job, and keeps its heartbeat going during long stages."""
 
@@ -36,6 +40,7 @@ class Reporter:
         self._stop = threading.Event()
         self._status = dataclasses.replace(job.status(), **jobs.identity())  # type: ignore[arg-type]
         self._beat = threading.Thread(target=self._keep_beating, daemon=True)
+        self._is_ours = False  # until the first status is written
 
     def __enter__(self) -> Self:
         self.update(state="queued", message="Waiting for its turn.")
@@ -49,10 +54,23 @@ class Reporter:
     def update(self, **changes: object) -> None:
         """Change some fields of the status and write it."""
         with self._lock:
+            self._check_that_it_is_ours()
             self._status = dataclasses.replace(self._status, **changes)  # type: ignore[arg-type]
             self.job.write_status(self._status)
+            self._is_ours = True
         if self.on_change:
             self.on_change(self._status)
+
+    def _check_that_it_is_ours(self) -> None:
+        """Two workers of one job would spoil its files."""
+        if not self._is_ours:
+            return
+        try:
+            status = self.job.status()
+        except RunError:  # damaged or deleted: writing it will tell
+            return
+        if (status.host, status.pid) != (self._status.host, self._status.pid):
+            raise Superseded
 
     def stage(self, name: str, message: str) -> None:
         """Enter the next stage, unless somebody asked for a stop."""
@@ -79,6 +97,9 @@ class Reporter:
         except (Cancelled, KeyboardInterrupt):
             log.info("Cancelled.")
             state, message = "cancelled", cancelled
+        except Superseded:
+            log.error("This worker was taken for lost, and another one has the %s now; this one ends.", self.job.noun)
+            return "failed"
         except Exception as error:
             log.error("%s", traceback.format_exc())
             state, message = "failed", in_words(error)
@@ -96,7 +117,10 @@ class Reporter:
         while not self._stop.wait(HEARTBEAT_SECONDS):
             try:
                 with self._lock:
+                    self._check_that_it_is_ours()
                     self.job.write_status(self._status)
+            except Superseded:
+                return  # the work is told at its next report
             except RunError as error:  # a full disk may have room again by the next beat
                 log.warning("%s", error)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import hashlib
 import json
 import os
@@ -194,22 +193,13 @@ class Queue:
         return [entry for entry in entries if entry is not None]
 
     def _read(self, path: Path) -> Entry | None:
+        """An entry as its file has it; None if it has begun or ended meanwhile, or is damaged: it holds nobody up."""
+        known = {field.name for field in dataclasses.fields(Entry)}
         try:
-            about = path.stat()
-        except FileNotFoundError:  # it has begun, or ended, meanwhile
+            values = json.loads(path.read_text(encoding="utf-8"))
+            return Entry(**{name: value for name, value in values.items() if name in known})
+        except (OSError, ValueError, TypeError, AttributeError):
             return None
-        return _read_entry(path, about.st_mtime_ns, about.st_ino)
-
-
-@functools.lru_cache(maxsize=4096)
-def _read_entry(path: Path, _stamp: int, _number: int) -> Entry | None:
-    """An entry as its file has it; None for one that is damaged, which holds nobody up."""
-    known = {field.name for field in dataclasses.fields(Entry)}
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return Entry(**{name: value for name, value in values.items() if name in known})
-    except (OSError, ValueError, TypeError, AttributeError):
-        return None
 
 
 def home_of(job: Path) -> tuple[Path, str]:
@@ -231,15 +221,6 @@ def queue_of(job: Path) -> Queue:
 def priorities(home: Path) -> dict[str, int]:
     """The priority that an administrator has given to users; 0 for all others, and where the file cannot be read."""
     path = home / keys.ACCOUNTS_FILE
-    try:
-        about = path.stat()
-    except OSError:
-        return {}
-    return _read_priorities(path, about.st_mtime_ns, about.st_ino)
-
-
-@functools.lru_cache(maxsize=8)
-def _read_priorities(path: Path, _stamp: int, _number: int) -> dict[str, int]:
     try:
         accounts = json.loads(path.read_text(encoding="utf-8"))["accounts"]
         given = {str(name): account.get("priority", 0) for name, account in accounts.items()}

@@ -104,7 +104,11 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
     "dressing": BASE | {"figures", "own_colors", "runs", "user_columns"},
     "aligned_data": BASE | {"data", "gene_alignment", "gene_names"},
     "transfer": BASE | {"aligned_data", "config", "data", "gene_alignment", "gene_names", "runs", "transfer_settings"},
-    "jobs": BASE | {"config", "jobfolder", "runs"},
+    "waiting": BASE | {"files"},
+    "broker": BASE,
+    "jobs": BASE | {"broker", "config", "jobfolder", "runs", "waiting"},
+    "handover": BASE | {"jobfolder", "jobs", "supervisor", "waiting"},
+    "cluster": BASE | {"broker", "handover", "jobs", "waiting"},
     "reporter": BASE | {"files", "jobfolder", "jobs"},
     "supervisor": BASE | {"jobfolder"},
     "score_words": set(),
@@ -148,7 +152,19 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
     "requests": BASE | {"settings"},
     "tasks": BASE | {"files", "jobfolder", "jobs", "requests", "runs"},
 }
-ABOVE = {"runs", "jobs", "tasks", "reporter", "answers", "analysis", "worker", "__main__", "figures"}
+ABOVE = {
+    "runs",
+    "jobs",
+    "handover",
+    "cluster",
+    "tasks",
+    "reporter",
+    "answers",
+    "analysis",
+    "worker",
+    "__main__",
+    "figures",
+}
 TOP = {"answers", "analysis", "transfer_analysis", "worker", "__main__"}
 
 

@@ -14,6 +14,7 @@ from dash.development.base_component import Component
 
 from pages._shared import ids, studio
 from pages._shared.parts import duration, notice
+from pages._shared.waiting_words import queue_words
 from scetm_core import jobs
 from scetm_core.errors import RunError
 from scetm_core.jobfolder import FINISHED
@@ -115,9 +116,11 @@ def progress_of(task: Task | None) -> tuple[Component | None, bool]:
         return (notice(status.message, title="That did not work") if state == "failed" else None), False
     if state == "lost":
         return notice(LOST, color="orange"), False
-    words = "Stopping" if task.cancel_requested else status.message.rstrip(".")
+    words = queue_words(task) if jobs.is_in_cluster(task) and state == "queued" else [status.message.rstrip(".")]
+    if task.cancel_requested:
+        words = ["Stopping"]
     left = f"about {duration(status.eta_seconds)} left" if status.eta_seconds else ""
-    line = " · ".join(part for part in (words, left) if part)
+    line = " · ".join(part for part in (*words, left) if part)
     bar = dmc.Progress(
         value=round(100 * status.progress, 1), animated=True, striped=True, color="blue",
         **{"aria-label": "Progress"},
