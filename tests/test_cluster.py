@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +18,7 @@ from scetm_core import broker, jobs, keys
 from scetm_core.config import RunConfig, run_config_from_flat
 from scetm_core.runs import Run
 from scetm_core.waiting import Queue
-from tests.cluster_parts import PATIENCE, Redis, Worker, redis_server
+from tests.cluster_parts import PATIENCE, ROOT, Redis, Worker, redis_server
 from tests.conftest import TINY
 
 WaitUntil = Callable[..., None]
@@ -163,18 +168,22 @@ def test_without_its_broker_all_waits_and_goes_on_when_it_is_back(
 
 
 def test_background_callbacks_of_the_app_are_carried_out_by_celery(
-    folder: Path, redis: Redis, make: Callable[..., Run], wait_until: WaitUntil
+    folder: Path, redis: Redis, make: Callable[..., Run]
 ) -> None:
     """Posts the relay of a run as a browser does, to an app whose callbacks another process carries out."""
     run = make("relayed")
     run.write_status(dataclasses.replace(run.status(), state="running", **jobs.identity()))
-    program = Path(__file__).parent / "cluster_relay.py"
-    environment = {**os.environ, broker.VARIABLE: redis.url, "SCETM_HOME": str(folder / "home")}
+    environment = {
+        **os.environ,
+        broker.VARIABLE: redis.url,
+        "SCETM_HOME": str(folder / "home"),
+        "PYTHONPATH": str(ROOT),
+    }
     worker = Worker(folder, app="pages._server.callbacks", queues=broker.CALLBACKS, environment=environment)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "tests.cluster_relay", run.id],
-            cwd=program.parent.parent, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE,
+            [sys.executable, "tests/cluster_relay.py", run.id],
+            cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr + worker.log_path.read_text()
         said = json.loads(done.stdout.splitlines()[-1])
