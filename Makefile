@@ -9,10 +9,14 @@ BIN := $(VENV)/bin
 BESIDE := --numprocesses auto --maxprocesses 4 --dist loadfile
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: app compare install test test-quick check bench screenshots browser clean
+.PHONY: app serve compare install test test-quick check bench screenshots browser clean
 
 app: install ## serve the app on http://127.0.0.1:8050
 	$(BIN)/python app.py --host $(HOST) --port $(PORT) $(ARGS)
+
+serve: $(VENV)/.installed ## the app by gunicorn, for a server; settings in SCETM_... variables (docs/operations.md)
+	$(PIP) install --quiet --requirement requirements-server.txt
+	SCETM_HOST=$${SCETM_HOST:-$(HOST)} SCETM_PORT=$${SCETM_PORT:-$(PORT)} $(BIN)/gunicorn
 
 install: $(VENV)/.installed ## make .venv with all that the app needs
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import signal
 import sys
-from pathlib import Path
 from urllib.parse import quote
 
-import multiprocess
 from dash import Dash
 
 from pages._access import bodies, guard, options
 from pages._report import routes
-from pages._shared import access, background, figure_store, search, studio, uploads
+from pages._server import logs, serving, watch
+from pages._server import routes as told
+from pages._shared import background, figure_store, search, studio, uploads
 from pages._shared.errors import answer_errors, show_error
-from scetm_core import __version__
 from scetm_core.accounts import Accounts
 from scetm_core.errors import ScetmError
 
@@ -57,8 +55,9 @@ def create_app(settings: studio.Studio, who: options.AccessSettings | None = Non
 
     app.layout = shell
     guard.add_to(app, who or options.AccessSettings())
+    watch.add_to(app)
     answer_errors(app.server)
-    app.server.add_url_rule("/health", view_func=health)
+    told.add_to(app.server)
     uploads.add_route(app.server)
     search.add_route(app.server)
     routes.add_route(app.server)
@@ -66,55 +65,33 @@ def create_app(settings: studio.Studio, who: options.AccessSettings | None = Non
     return app
 
 
-def health() -> dict[str, str]:
-    """That the server answers; which version it is, is nobody's business outside."""
-    return {"status": "ok", **({"version": __version__} if access.is_in() else {})}
+def open_app(given: argparse.Namespace) -> tuple[Dash, studio.Studio, options.AccessSettings]:
+    """The app as the command line asks for it, on what, and who may come in; from here on its log is written.
 
+    Raises
+    ------
+    ScetmError
+        If it cannot be served so.
+    OSError
+        If the log cannot be written.
+    """
+    settings, who = serving.settle(given)
+    app = create_app(settings, who)
+    logs.set_up(settings.home)
+    if given.demo:
+        from scetm_core.data.demo import write_demo
 
-def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The command line of the server."""
-    parser = argparse.ArgumentParser(prog="app.py", description="Serve scETM Studio.")
-    parser.add_argument("file", nargs="?", type=Path, help="a data set to start with")
-    parser.add_argument("--port", type=int, default=8050)
-    parser.add_argument("--home", type=Path, default=Path(os.environ.get(studio.HOME_VARIABLE, "~/.scetm")))
-    parser.add_argument("--data-dir", type=Path, action="append", default=[], help="folder the file browser may show")
-    parser.add_argument("--demo", action="store_true", help="write the demo data at the start")
-    parser.add_argument("--slots", type=int, default=1, help="runs that may train beside each other (default: 1)")
-    options.add_arguments(parser)
-    return parser.parse_args(arguments)
+        write_demo(settings.demo_folder)
+    return app, settings, who
 
 
 def main() -> int:
     """Serve until interrupted."""
-    import waitress
-
-    given = parse_arguments()
-    folders = [*given.data_dir, *([given.file.parent] if given.file else [])]
+    given = serving.parser().parse_args()
     try:
-        for path in [*folders, *([given.file] if given.file else [])]:
-            if not path.exists():
-                raise ScetmError(f"{path} does not exist.")
-        settings = studio.Studio(
-            home=given.home.expanduser().resolve(),
-            data_dirs=tuple(folder.resolve() for folder in folders),
-            n_slots=given.slots,
-        )
-        who = options.settle(given, home=settings.home, data_dirs=settings.data_dirs)
-        app = create_app(settings, who)
-        if given.demo:
-            from scetm_core.data.demo import write_demo
-
-            write_demo(settings.demo_folder)
-        bodies.limit_bodies(app.server, upload_limit=settings.upload_limit)
-        server = waitress.create_server(
-            app.server,
-            host=who.host,
-            port=who.port,
-            threads=8,
-            max_request_body_size=settings.upload_limit,
-            clear_untrusted_proxy_headers=not who.behind_proxy,
-            ident="",
-        )
+        app, settings, who = open_app(given)
+        limits = {uploads.ROUTE: settings.upload_limit, figure_store.ROUTE: figure_store.LIMIT}
+        server = bodies.create_server(app.server, who, limits=limits)
     except (ScetmError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -128,9 +105,8 @@ def main() -> int:
         server.run()
     except KeyboardInterrupt:
         print()
-    finally:  # runs go on by themselves; what only relays them must not hold up the exit
-        for relay in multiprocess.active_children():
-            relay.kill()
+    finally:
+        serving.end_relays()
     return 0
 
 

@@ -117,6 +117,17 @@
 
   Object.assign((window.scetm = window.scetm || {}), { followZoom, keepInUrl });
 
+  // The Server page renews its tables while one looks: a button that has the focus keeps it.
+  let held = null;
+  document.addEventListener("focusin", (event) => {
+    held = event.target.closest("#server-queue") ? event.target.id : null;
+  });
+  document.addEventListener("pointerdown", () => (held = null));
+  new MutationObserver(() => {
+    const again = held && document.activeElement === document.body ? document.getElementById(held) : null;
+    if (again) again.focus({ preventScroll: true });
+  }).observe(document.documentElement, { childList: true, subtree: true });
+
   // Cells of tables: links within the app, and states in colour.
   const cells = (window.dashAgGridComponentFunctions = window.dashAgGridComponentFunctions || {});
   cells.RunLink = function (props) {

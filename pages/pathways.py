@@ -163,7 +163,7 @@ def names_of(run_id: str) -> dict[str, str]:
 
 def heatmap_frame(run_id: str, topics: Sequence[str] | None, n_sets: object) -> pd.DataFrame:
     """Pathways x topics."""
-    numbers = [int(topic) for topic in topics or []]
+    numbers = [int(topic) for topic in topics or [] if str(topic).isdecimal()]
     n_chosen = n_sets if isinstance(n_sets, int) else 5
     return pathway_topic_frame(studio.load_result(run_id), n_sets=n_chosen, topics=numbers)
 

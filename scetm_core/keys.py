@@ -81,6 +81,7 @@ DEMO_FOLDER = "demo"
 GENE_SETS_FOLDER = "gene_sets"
 NAMES_FOLDER = "gene_names"  # tables of orthologs and aliases
 CACHE_FOLDER = "cache"
+LOGS_FOLDER = "logs"  # what the server writes down
 FIGURES_FOLDER = "figures"  # in the cache: figures sent by browsers
 QUEUE_FOLDER = ".queue"  # jobs that wait and are at work, of all users
 WAITING_FOLDER = "waiting"

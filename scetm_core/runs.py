@@ -383,8 +383,8 @@ def open_run(runs_folder: Path, run_id: str) -> Run:
     RunError
         If the name is not allowed or there is no such run.
     """
-    if not _RUN_ID.fullmatch(run_id):
-        raise RunError(f"{run_id[:80]!r} is not the name of a run.")
+    if not isinstance(run_id, str) or not _RUN_ID.fullmatch(run_id):
+        raise RunError(f"{str(run_id)[:80]!r} is not the name of a run.")
     if not (runs_folder / run_id / keys.CONFIG_FILE).is_file():
         raise RunError(f"There is no run called {run_id!r}. It may have been deleted.")
     return Run(runs_folder / run_id)

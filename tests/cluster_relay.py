@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from app import create_app
-from pages._shared import background
+from pages._shared import access, background
+from pages._shared.passes import pass_for
 from pages._shared.studio import Studio
 from pages._train import live
 from scetm_core.runs import open_run
@@ -27,12 +28,14 @@ def main(run_id: str) -> None:
     run = open_run(home / "runs", run_id)
     app = create_app(Studio(home=home))
     visitor = app.server.test_client()
+    with access.acting_for(None):
+        signed = pass_for(run)
     page = visitor.get("/train").get_data(as_text=True)
     end_id = json.loads(re.findall(r'id="_dash-config"[^>]*>(.*?)</script>', page, re.DOTALL)[0])["end_id"]
     message = {
         "output": f"{live.ENDED}.data",
         "outputs": {"id": live.ENDED, "property": "data"},
-        "inputs": [{"id": live.RELAYED, "property": "data", "value": run_id}],
+        "inputs": [{"id": live.RELAYED, "property": "data", "value": f"{signed}#"}],
         "state": [],
         "changedPropIds": [f"{live.RELAYED}.data"],
     }

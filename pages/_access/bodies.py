@@ -10,16 +10,18 @@ import io
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import flask
+import waitress
 import waitress.channel
 from waitress.parser import HTTPRequestParser
 from waitress.utilities import BadRequest, Error, RequestEntityTooLarge
 
 from pages._access.guard import MAX_BODY, is_let_in
+from pages._access.options import AccessSettings
 
 HEADER_SECONDS = 30.0
 """A request's headers have to be there by then."""
@@ -53,9 +55,9 @@ class CarefulParser(HTTPRequestParser):  # type: ignore[misc]
     completed: bool
     error: Error | None
 
-    def __init__(self, adj: Any, *, is_let_in: Callable[[dict[str, object]], bool], upload_limit: int) -> None:
+    def __init__(self, adj: Any, *, is_let_in: Callable[[dict[str, object]], bool], limits: Mapping[str, int]) -> None:
         super().__init__(adj)
-        self._is_let_in, self._upload_limit = is_let_in, upload_limit
+        self._is_let_in, self._limits = is_let_in, limits
         self._began, self._is_checked = time.monotonic(), False
 
     def received(self, data: bytes) -> int:
@@ -77,8 +79,9 @@ class CarefulParser(HTTPRequestParser):  # type: ignore[misc]
             return LengthRequired("Send the length of what you send (Content-Length).")
         if self.content_length <= MAX_BODY:
             return None
-        if self.path != "/upload" or self.content_length > self._upload_limit:
-            return RequestEntityTooLarge(f"This is longer than the {MAX_BODY >> 20} MB that is taken here.")
+        limit = self._limits.get(self.path, MAX_BODY)
+        if self.content_length > limit:
+            return RequestEntityTooLarge(f"This is longer than the {limit >> 20:,} MB that are taken here.")
         environ: dict[str, object] = {
             "REQUEST_METHOD": self.command,
             "PATH_INFO": self.path,
@@ -107,8 +110,28 @@ class CarefulParser(HTTPRequestParser):  # type: ignore[misc]
         return TooSlow("The upload came too slowly.") if self.body_bytes_received < expected else None
 
 
-def limit_bodies(server: flask.Flask, *, upload_limit: int) -> None:
-    """Let waitress in this process read requests carefully."""
+def create_server(server: flask.Flask, who: AccessSettings, *, limits: Mapping[str, int]) -> Any:
+    """Waitress on an address, which reads requests carefully.
+
+    Parameters
+    ----------
+    limits
+        Routes that take longer bodies than others, from who is signed in: path -> bytes.
+
+    Raises
+    ------
+    OSError
+        If the address cannot be had.
+    """
     waitress.channel.HTTPChannel.parser_class = partial(
-        CarefulParser, is_let_in=partial(is_let_in, server), upload_limit=upload_limit
+        CarefulParser, is_let_in=partial(is_let_in, server), limits=limits
+    )
+    return waitress.create_server(
+        server,
+        host=who.host,
+        port=who.port,
+        threads=8,
+        max_request_body_size=max(limits.values()) + 1,
+        clear_untrusted_proxy_headers=not who.behind_proxy,
+        ident="",
     )

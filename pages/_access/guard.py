@@ -15,7 +15,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from pages._access import headers, messages, origins, sign_in
 from pages._access.attempts import Attempts
 from pages._access.options import AccessSettings, is_this_machine
-from pages._access.sessions import EVERYBODY, Sessions
+from pages._access.sessions import EVERYBODY, Sessions, keep_sessions
 from pages._shared import access, studio
 from pages._shared.access import STRANGER, Visitor
 from scetm_core import keys
@@ -44,23 +44,29 @@ def add_to(app: Dash, settings: AccessSettings) -> None:
     server.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     if settings.behind_proxy:
         server.wsgi_app = ProxyFix(server.wsgi_app, x_for=1, x_proto=1, x_host=1)
-    guard = Guard(server, settings)
-    server.extensions[EXTENSION] = guard
-    server.before_request_funcs.setdefault(None, []).insert(0, guard.look_at)
-    sign_in.add_routes(server, guard.sessions, Attempts(home / keys.CACHE_FOLDER / "sign-in"))
+    server.extensions[EXTENSION] = Guard(settings)
+    keep_sessions(server, settings, lambda holder_id: guard_of(server).sessions.load(holder_id))
+    server.before_request_funcs.setdefault(None, []).insert(0, lambda: guard_of(server).look_at())
+    sign_in.add_routes(server, sign_in.Door(lambda: guard_of(server).sessions, lambda: guard_of(server).attempts))
     messages.add_to(app)
     headers.add_to(app)
+
+
+def guard_of(server: flask.Flask) -> Guard:
+    """The guard of a server."""
+    guard: Guard = server.extensions[EXTENSION]
+    return guard
 
 
 class Guard:
     """Looks at every request of a server."""
 
-    def __init__(self, server: flask.Flask, settings: AccessSettings) -> None:
+    def __init__(self, settings: AccessSettings) -> None:
         shown = studio.of_server()
         accounts = Accounts(shown.home) if shown.has_accounts else None
-        self.sessions = Sessions(
-            server, settings, accounts=accounts, ended=shown.home / keys.CACHE_FOLDER / "ended-sessions"
-        )
+        cache = shown.home / keys.CACHE_FOLDER
+        self.sessions = Sessions(settings, accounts=accounts, ended=cache / "ended-sessions")
+        self.attempts = Attempts(cache / "sign-in")
         self.must_sign_in = accounts is not None or bool(settings.token)
         self._settings, self._names = settings, origins.known_names(settings)
 
@@ -133,5 +139,4 @@ def _refuse(words: str, status: int) -> tuple[flask.Response, int]:
 def is_let_in(server: flask.Flask, environ: dict[str, object]) -> bool:
     """Whether who sends a request may see the pages, from its headers alone: before a long body is taken."""
     with server.request_context(environ):
-        guard: Guard = server.extensions[EXTENSION]
-        return guard.visitor().is_in
+        return guard_of(server).visitor().is_in

@@ -1,7 +1,8 @@
 """Has a callback's message the form that this app's own pages send? Looked at before Dash takes it apart.
 
-What the values are is the callbacks' business; here are only names: of the outputs, inputs and states, in their
-order, with the ids that were declared. Anything else was not sent by a page of this version of the app.
+Names are looked at: of the outputs, inputs and states, in their order, with the ids that were declared; and values
+of properties that mean the same everywhere, such as clicks. All other values are the callbacks' business. What does
+not fit was not sent by a page of this version of the app.
 """
 
 from __future__ import annotations
@@ -17,6 +18,15 @@ from dash._utils import split_callback_id
 ROUTE = "/_dash-update-component"
 MANY = ("ALL", "ALLSMALLER")
 MAX_ID, MAX_CHANGED = 2000, 2000
+KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("n_clicks", "n_intervals"), (int,)),
+    **dict.fromkeys(("checked", "opened"), (bool,)),
+    **dict.fromkeys(("pathname", "search", "href", "hash"), (str,)),
+    **dict.fromkeys(("clickData", "hoverData", "selectedData", "relayoutData", "cellClicked"), (dict,)),
+    **dict.fromkeys(("rowData", "selectedRows"), (list,)),
+}
+"""What a property can hold besides nothing, where that is the same for every component."""
+MAX_COUNT = 1 << 53
 STALE = {"error": "This page is of another version of the app, or was tampered with. Load it again."}
 
 
@@ -39,7 +49,7 @@ def add_to(app: Dash) -> None:
 def is_well_formed(body: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
     """Whether a message names a callback, and all that belongs to it."""
     output, changed = body.get("output"), body.get("changedPropIds", [])
-    if not isinstance(output, str) or output not in known:
+    if not isinstance(output, str) or "callback" not in known.get(output, {}):  # some are the browser's own
         return False
     declared = known[output]
     if (
@@ -87,6 +97,8 @@ def _is(sent: Any, pattern: str | dict[str, Any], prop: str) -> bool:
     if sent["property"].partition("@")[0] != prop:
         return False
     given = sent.get("id")
+    if not _can_hold(sent, prop):
+        return False
     if isinstance(pattern, str):
         return bool(given == pattern)
     return (
@@ -97,6 +109,16 @@ def _is(sent: Any, pattern: str | dict[str, Any], prop: str) -> bool:
             for name, value in pattern.items()
         )
     )
+
+
+def _can_hold(sent: Mapping[str, Any], prop: str) -> bool:
+    """Whether a value is of the kind that its property has; the id that an entry tells is its own."""
+    value = sent.get("value")
+    if prop == "id":
+        return "value" not in sent or bool(value == sent["id"])
+    if value is None or prop not in KINDS:
+        return True
+    return isinstance(value, KINDS[prop]) and not (isinstance(value, int) and abs(value) > MAX_COUNT)
 
 
 def _is_plain(value: Any) -> bool:

@@ -27,14 +27,17 @@ def known_names(settings: AccessSettings) -> frozenset[str]:
 
 def is_known_host(host: str, names: frozenset[str]) -> bool:
     """Whether a `Host` header names this server: by an address, which nobody can rebind, or by a name of its own."""
-    name = urlsplit(f"//{host}").hostname if host and "@" not in host and "/" not in host else None
-    if not name:
+    if not host or "@" in host or "/" in host:
+        return False
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:  # brackets that do not close
         return False
     try:
         ipaddress.ip_address(name)
-        return True
     except ValueError:
         return name.rstrip(".") in names
+    return True
 
 
 def why_foreign(request: flask.Request) -> str:

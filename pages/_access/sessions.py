@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import diskcache
@@ -48,28 +49,17 @@ class Sessions:
 
     Parameters
     ----------
+    settings
+        The token, where that lets in.
     accounts
         Those who may sign in; None where there are no accounts.
     ended
         Folder that remembers which sessions were ended.
     """
 
-    def __init__(
-        self, server: flask.Flask, settings: AccessSettings, *, accounts: Accounts | None, ended: Path
-    ) -> None:
+    def __init__(self, settings: AccessSettings, *, accounts: Accounts | None, ended: Path) -> None:
         self._accounts, self._token = accounts, settings.token
         self._ended = diskcache.Cache(str(ended), size_limit=1 << 26)
-        server.session_interface = _SafeSessions()
-        server.config.update(
-            SESSION_COOKIE_NAME=f"scetm_session_{settings.port}",
-            SESSION_COOKIE_HTTPONLY=True,
-            SESSION_COOKIE_SAMESITE="Lax",  # links from a mail lead to the page, and nothing can be done from elsewhere
-            SESSION_REFRESH_EACH_REQUEST=False,
-            PERMANENT_SESSION_LIFETIME=IDLE,
-        )
-        manager = flask_login.LoginManager(server)
-        manager.session_protection = None  # addresses change under a laptop
-        manager.user_loader(self._load)
 
     @property
     def by_token(self) -> bool:
@@ -80,7 +70,7 @@ class Sessions:
         """Whether a text is the token; takes the same time whatever it is."""
         return bool(self._token) and hmac.compare_digest(text.encode(), self._token.encode())
 
-    def _load(self, holder_id: str) -> _Holder | None:
+    def load(self, holder_id: str) -> _Holder | None:
         """Who an id stands for now; None if the account or the token is another by now."""
         kind, _, rest = holder_id.partition("/")
         if self._accounts is None:
@@ -98,7 +88,7 @@ class Sessions:
 
     def begin(self, account: Account | None) -> None:
         """Sign the browser in: as an account, or as somebody who has the token."""
-        holder = self._load(f"account/{account.name}/{account.stamp}" if account else f"token/{self._token_mark()}")
+        holder = self.load(f"account/{account.name}/{account.stamp}" if account else f"token/{self._token_mark()}")
         assert holder is not None
         flask.session.clear()
         now = time.time()
@@ -128,6 +118,21 @@ class Sessions:
         if now - float(kept.get("seen", 0)) > REFRESH_SECONDS:
             kept["seen"] = now
         return user.visitor
+
+
+def keep_sessions(server: flask.Flask, settings: AccessSettings, load: Callable[[str], object]) -> None:
+    """Let a server keep sessions in cookies; `load` tells who an id stands for."""
+    server.session_interface = _SafeSessions()
+    server.config.update(
+        SESSION_COOKIE_NAME=f"scetm_session_{settings.port}",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",  # links from a mail lead to the page, and nothing can be done from elsewhere
+        SESSION_REFRESH_EACH_REQUEST=False,
+        PERMANENT_SESSION_LIFETIME=IDLE,
+    )
+    manager = flask_login.LoginManager(server)
+    manager.session_protection = None  # addresses change under a laptop
+    manager.user_loader(load)
 
 
 def form_token() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
@@ -39,9 +40,8 @@ FIELD = """<label for="{name}">{label}</label>
 <input id="{name}" name="{name}" type="{type}" autocomplete="{known_as}" required maxlength="1000" {more}>"""
 
 
-def add_routes(server: flask.Flask, sessions: Sessions, attempts: Attempts) -> None:
+def add_routes(server: flask.Flask, door: Door) -> None:
     """Serve the sign-in page, signing out, and with accounts the page that changes the password."""
-    door = _Door(sessions, attempts)
     style = (Path(__file__).parent / "style.css").read_bytes()
     server.add_url_rule(PAGE, "sign_in", door.sign_in, methods=["GET", "POST"])
     server.add_url_rule(SIGN_OUT, "sign_out", door.sign_out, methods=["GET", "POST"])
@@ -78,11 +78,19 @@ def _field(name: str, label: str, known_as: str, *, kind: str = "password", more
     return FIELD.format(name=name, label=label, type=kind, known_as=known_as, more=more)
 
 
-class _Door:
+class Door:
     """The pages, with what they need."""
 
-    def __init__(self, sessions: Sessions, attempts: Attempts) -> None:
-        self._sessions, self._attempts = sessions, attempts
+    def __init__(self, sessions: Callable[[], Sessions], attempts: Callable[[], Attempts]) -> None:
+        self._get_sessions, self._get_attempts = sessions, attempts
+
+    @property
+    def _sessions(self) -> Sessions:
+        return self._get_sessions()
+
+    @property
+    def _attempts(self) -> Attempts:
+        return self._get_attempts()
 
     def sign_in(self) -> flask.typing.ResponseReturnValue:
         """The form, and what it sends."""

@@ -39,7 +39,7 @@ def wanted_from(
     """What the fields of the page ask for, in the order of `FIELDS`."""
     return Wanted(
         points=points,
-        topic=int(topic),
+        topic=int(topic) if str(topic).isdecimal() and len(str(topic)) < 6 else 0,
         n_leaders=n if isinstance(n, int) else N_LEADERS,
         source=source,
         gene_set=gene_set,

@@ -21,8 +21,12 @@ from scetm_core.runs import Run
 REPORT, SCRIPT, NOTEBOOK = "report.html", "recipe.py", "recipe.ipynb"
 FILES = {what: f"{what}{ending}" for what, ending in ENDINGS.items() if what != "report"}
 NAMES_FOR_READERS = {"everything": "everything.zip", "viewers": "result.h5ad"}
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
-"""Of the report: it needs nothing but itself, and no script."""
+POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'; sandbox allow-popups allow-downloads"
+)
+"""Of the report: it needs nothing but itself, and no script; it is nobody's page, so it has no session."""
+WAITING_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
 WAITING = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 {refresh}<title>Report</title>
@@ -100,6 +104,6 @@ def _page(title: str, words: str, *, refresh: bool, share: float | None) -> flas
     bar = "" if share is None else f'<progress value="{share:.3f}" aria-label="Progress"></progress>'
     text = WAITING.format(refresh=again, title=title, words=words, bar=bar)
     answer = flask.Response(text, status=202 if refresh else 500, mimetype="text/html")
-    answer.headers["Content-Security-Policy"] = POLICY
+    answer.headers["Content-Security-Policy"] = WAITING_POLICY
     answer.headers["Cache-Control"] = "no-store"
     return answer

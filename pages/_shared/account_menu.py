@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dash_mantine_components as dmc
 import flask
-from dash import html
+from dash import dcc, html
 from dash.development.base_component import Component
 
 from pages._access.sessions import form_token
@@ -26,8 +26,8 @@ def account_menu() -> list[Component]:
     )
     leave = html.Form(
         [
-            dmc.Button("Sign out", type="submit", variant="subtle", color="gray", fullWidth=True, justify="flex-start"),
-            html.Div(dmc.TextInput(name="form", value=form_token(), type="hidden"), hidden=True),
+            html.Button("Sign out", type="submit", className="account-link account-leave"),
+            dcc.Input(name="form", value=form_token(), type="hidden"),
         ],
         action=SIGN_OUT,
         method="post",

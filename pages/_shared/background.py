@@ -14,14 +14,13 @@ from typing import Any, TypeVar
 
 import diskcache
 from dash import CeleryManager, DiskcacheManager
-from dash._callback_context import context_value
 from dash.background_callback.managers import BaseBackgroundCallbackManager
 
-from pages._shared import access
 from scetm_core import broker, keys
 
 T = TypeVar("T")
-VISITOR = "scetm_user"  # in the context that a callback is sent with
+SECRET = ("cookies", "headers")
+"""What of a request is not sent to the broker: whoever reads its messages could sign in with them."""
 NOWHERE = "none"  # the job of a callback that could not be sent
 
 log = logging.getLogger("scetm.app")
@@ -61,23 +60,13 @@ def _or(instead: Any) -> Callable[[Callable[..., T]], Callable[..., T]]:
 
 
 class PatientCeleryManager(CeleryManager):
-    """As Dash's, but a callback knows who has asked for it, and none fails because the broker is away."""
-
-    def make_job_fn(self, fn: Callable[..., Any], progress: bool, key: str | None = None) -> Any:
-        """Register a callback as a Celery task that acts for whoever has asked."""
-
-        @functools.wraps(fn)
-        def acting(*args: Any, **kwargs: Any) -> Any:
-            with access.acting_for(context_value.get().get(VISITOR)):
-                return fn(*args, **kwargs)
-
-        return super().make_job_fn(acting, progress, key)
+    """As Dash's, but no callback fails because the broker is away, and no message holds what signs somebody in."""
 
     @_or(NOWHERE)
     def call_job_fn(self, key: str, job_fn: Any, args: Any, context: Any) -> Any:
         """Send a callback to the workers."""
-        known = {name: value for name, value in context.items() if name not in ("cookies", "headers")}
-        return super().call_job_fn(key, job_fn, args, {**known, VISITOR: access.current_user()})
+        kept = {name: value for name, value in context.items() if name not in SECRET}
+        return super().call_job_fn(key, job_fn, args, kept)
 
     @_or(False)
     def job_running(self, job: str) -> bool:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import logging
 import secrets
+from typing import Any
 
 import flask
-from dash import set_props
+from dash import ctx, no_update, set_props
 from dash.exceptions import PreventUpdate
 from werkzeug.exceptions import HTTPException
 
@@ -28,7 +29,7 @@ log = logging.getLogger("scetm.app")
 def log_defect(error: Exception, what: str) -> str:
     """Write an error that nobody has foreseen into the log; what to tell instead, with the mark it is found by."""
     mark = secrets.token_hex(3)
-    log.error("%s failed [%s]", what, mark, exc_info=error)
+    log.error("%s failed [%s]", what, mark, exc_info=error, extra={"mark": mark})
     return f"This is a defect of the app, not of your data. The server's log has it under {mark}."
 
 
@@ -50,8 +51,8 @@ def answer_errors(server: flask.Flask) -> None:
     server.register_error_handler(Exception, answer)
 
 
-def show_error(error: Exception) -> None:
-    """Tell of an error in a notification; the page stays as it is."""
+def show_error(error: Exception) -> list[Any] | None:
+    """Tell of an error in a notification; the page stays as it is: no output is updated."""
     if isinstance(error, PreventUpdate):
         raise error
     words = system_error_in_words(error) if isinstance(error, OSError) else None
@@ -67,6 +68,8 @@ def show_error(error: Exception) -> None:
         "closeButtonProps": CLOSE,
     }
     set_props("notifications", {"sendNotifications": [notification]})
+    outputs = ctx.outputs_list  # of one output with many ids, Dash wants an answer for each
+    return [no_update] * len(outputs) if outputs and all(isinstance(one, dict) for one in outputs) else None
 
 
 def inform(message: str, *, title: str = "") -> None:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from scetm_core.printing import PrintSettings
 
+ROUTE = "/export/figure"
 LIMIT = 64 << 20  # bytes of one figure
 BLOCK = 1 << 20
 N_KEPT, SECONDS_KEPT = 50, 86_400
@@ -44,6 +45,13 @@ TYPES = {
     "svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png", "html": "text/html; charset=utf-8",
     "csv": "text/csv; charset=utf-8",
 }  # fmt: skip
+_ALONE = "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; frame-ancestors 'none'"
+POLICIES = {
+    "svg": f"{_ALONE}; sandbox",
+    "html": f"{_ALONE}; script-src 'unsafe-inline' 'unsafe-eval'; sandbox allow-scripts allow-downloads",
+    "pdf": _ALONE,  # a sandbox would keep the browser's own viewer out
+}
+"""What a figure may do where a browser opens it from here: an interactive one runs its script, as nobody's page."""
 MM_PER_INCH = 25.4
 BITMAP_WORDS = "So many points are drawn as a bitmap (600 dpi) between axes and words of vectors."
 
@@ -65,7 +73,7 @@ def add_routes(server: flask.Flask) -> None:
     ``POST /export/figure`` keeps a figure and answers its `id`; ``GET /export/figure/ID.FORMAT?SETTINGS`` draws it
     as svg, pdf or png, or gives it as html or csv; ``GET /export/board/RUN.FORMAT?SETTINGS`` draws a run's board.
     """
-    server.add_url_rule("/export/figure", "export-receive", _in_words(receive), methods=["POST"])
+    server.add_url_rule(ROUTE, "export-receive", _in_words(receive), methods=["POST"])
     server.add_url_rule("/export/figure/<name>.<file_format>", "export-figure", _in_words(send_figure))
     server.add_url_rule("/export/board/<name>.<file_format>", "export-board", _in_words(send_board))
     server.add_url_rule("/export/<path:_>", "export-nothing", _in_words(refuse_address))
@@ -103,6 +111,7 @@ def receive() -> flask.Response:
 
 
 def _body() -> bytes:
+    flask.request.max_content_length = LIMIT
     announced = flask.request.content_length
     if announced is None or announced <= 0:
         raise RequestRefusedError("There is no figure in this request.", status=400)
@@ -351,6 +360,7 @@ def _answer(content: bytes, file_format: str, stem: str) -> flask.Response:
     answer = flask.Response(content, content_type=TYPES[file_format])
     answer.headers["Cache-Control"] = "private, max-age=3600"
     answer.headers["X-Content-Type-Options"] = "nosniff"
+    answer.headers["Content-Security-Policy"] = POLICIES.get(file_format, POLICIES["svg"])
     if "download" in flask.request.args or file_format in ("html", "svg"):  # what could run a script is never shown
         answer.headers["Content-Disposition"] = f'attachment; filename="{stem}.{file_format}"'
     return answer

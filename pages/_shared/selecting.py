@@ -39,7 +39,7 @@ Mask = npt.NDArray[np.bool_]
 
 def current(store: dict[str, Any] | None, run_id: str | None) -> str:
     """Short name of the selection in a run; "" for none."""
-    if not store or not run_id or store.get("run") != run_id:
+    if not isinstance(store, dict) or not run_id or store.get("run") != run_id:
         return ""
     history, at = store.get("history") or [""], int(store.get("at") or 0)
     return str(history[min(max(at, 0), len(history) - 1)] or "")

@@ -9,7 +9,7 @@ import dash_mantine_components as dmc
 from dash import ALL, Input, Output, State, callback, clientside_callback, ctx, dcc, html, no_update
 from dash.development.base_component import Component
 
-from pages._shared import ids, studio
+from pages._shared import access, ids, studio
 from pages._shared.account_menu import account_menu
 from pages._shared.export_dialog import dialogs
 from pages._shared.help import copy_link_button, help_button, help_dialogs
@@ -22,6 +22,9 @@ GROUPS = ("Prepare", "Explore", "Explain", "Judge")  # in the order of the work
 
 CARRIED = ("run", "topic", "set", "sets", "label", "groupby", "selection")
 """Names in a query that mean the same on every page; assets/studio.js keeps the links up to date as they change."""
+
+WITHOUT_RUN = ("/", "/data", "/train", "/server")
+"""Pages that are about no run."""
 
 BURGER = "nav-burger"
 SHELL = "shell"
@@ -120,7 +123,7 @@ def _navigation() -> Component:
         links = [
             dmc.NavLink(id=ids.nav_link(entry["path"]), label=entry["name"], href=entry["path"], active=False)
             for entry in pages
-            if entry.get("group") == group
+            if entry.get("group") == group and (access.is_admin() or not entry.get("for_admins"))
         ]
         if links:
             groups.append(html.Div([dmc.Text(group, className="nav-group"), *links], role="group"))
@@ -147,7 +150,7 @@ def follow_url(
     if known is None and not asked and (shown := studio.default_run(runs)) is not None:
         known = shown.id
     tail = carried(search) if known and asked else ""
-    hrefs = [link["path"] + (tail if link["path"] not in ("/", "/data", "/train") else "") for link in links]
+    hrefs = [link["path"] + (tail if link["path"] not in WITHOUT_RUN else "") for link in links]
     return options, known, hrefs, [link["path"] == pathname for link in links]
 
 

@@ -22,6 +22,7 @@ from scetm_core.files import draft_of, system_error_in_words
 from scetm_core.genesets import read_gene_sets
 from scetm_core.orthologs import check_table
 
+ROUTE = "/upload"
 BLOCK = 1 << 20
 SPARE = 200 << 20  # bytes that stay free on the disk
 
@@ -31,7 +32,7 @@ def add_route(server: flask.Flask) -> None:
 
     Answers JSON: the file's `ref`; or a `note`, if gene sets came where data were asked for; or an `error` in words.
     """
-    server.add_url_rule("/upload", "upload", receive, methods=["POST"])
+    server.add_url_rule(ROUTE, "upload", receive, methods=["POST"])
 
 
 def receive() -> tuple[flask.Response, int]:
@@ -80,6 +81,7 @@ def _store(name: str, folder: Path, *, check: Callable[[Path], object]) -> None:
     """Write the request's body beside, and rename it once it is whole and `check` can read it."""
     limit = studio.current().upload_limit
     announced = flask.request.content_length
+    flask.request.max_content_length = limit  # other requests are held to much less
     if announced is None or announced <= 0:
         raise DataError(f"{name} is empty. Choose another file.")
     if announced > limit:

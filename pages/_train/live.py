@@ -28,6 +28,7 @@ from pages._shared.parts import (
     score_in_words,
     state_badge,
 )
+from pages._shared.passes import pass_for, run_with
 from pages._shared.waiting_words import host_words, queue_words
 from pages._train.findings import findings_view
 from scetm_core import jobs
@@ -38,7 +39,7 @@ from scetm_core.runs import Run, open_run
 
 CURVE = "training-curve"
 START = "train-start"  # the run to start, by whoever has just made or resumed it
-RELAYED = "train-relayed"  # the run whose heartbeat a background callback passes on
+RELAYED = "train-relayed"  # pass to the run whose heartbeat a background callback passes on
 PULSE = "train-pulse"  # changes whenever the background callback has news
 ENDED = "train-ended"  # nothing may listen to it: what listens to a running callback's output waits for its end
 TICK = "train-tick"
@@ -198,7 +199,7 @@ def start_run(request: str | None) -> Any:
     run = open_run(studio.current().runs_folder, request.split("#")[0])
     if _is_new(run) or jobs.can_resume(run):
         jobs.start(run, n_slots=studio.current().n_slots)
-    return request
+    return f"{pass_for(run)}#{request.partition('#')[2]}"
 
 
 @callback(
@@ -212,8 +213,7 @@ def relay(set_progress: Any, request: str | None) -> Any:
     """Pass on the heartbeat of a run until it ends. Runs in a process of its own, so nothing may depend on it."""
     if not request:
         return no_update
-    run = open_run(studio.current().runs_folder, request.split("#")[0])
-    until = time.monotonic() + RELAY_SECONDS
+    run, until = run_with(request.partition("#")[0]), time.monotonic() + RELAY_SECONDS
     while jobs.state(run) not in (*FINISHED, "lost") and time.monotonic() < until:
         set_progress([run.status().heartbeat])
         time.sleep(POLL_SECONDS)

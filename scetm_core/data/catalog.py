@@ -96,6 +96,8 @@ class Catalog:
         DataError
             If it leads outside its root (``..``, an absolute path, a link), names no root, or nothing is there.
         """
+        if not isinstance(ref, str):
+            raise DataError(f"{str(ref)[:80]!r} does not name a file. Pick one from the list.")
         root, _, relative = ref.partition("/")
         parts = relative.split("/")
         if root not in self.roots:

@@ -40,10 +40,11 @@ PAGES = {
     "compare": (f"/compare?run={FULL}", "#compare-table .ag-row"),
     "figures": (f"/figures?run={FULL}", "text=No panel yet"),
     "report": (f"/report?run={FULL}", "text=Methods, ready for a paper"),
+    "server": ("/server", "#server-workers tbody tr"),
 }
 WITHOUT_RUN = {
     "home": "/", "data": "/data", "form": "/train", "cells": "/cells", "evaluate": "/evaluate",
-    "transfer": "/transfer", "compare": "/compare",
+    "transfer": "/transfer", "compare": "/compare", "server": "/server",
 }  # fmt: skip
 
 

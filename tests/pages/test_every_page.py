@@ -133,7 +133,14 @@ def test_no_graph_offers_to_send_itself_to_a_cloud(
     if name == "data":
         graphs += graphs_in(module.show_report("lab/planted.h5ad"))
     assert all(graph.config["showSendToCloud"] is False and not graph.config["displaylogo"] for graph in graphs)
-    assert graphs or name in ("home", "pathways", "transfer", "report", "figures")  # no pathways there, no transfer
+    assert graphs or name in (
+        "home",
+        "pathways",
+        "transfer",
+        "report",
+        "figures",
+        "server",
+    )  # no pathways there, no transfer
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -14,7 +14,8 @@ import pytest
 from dash import Dash, no_update
 from dash.development.base_component import Component
 
-from pages._shared import errors, shell, studio
+from pages._shared import access, errors, shell, studio
+from pages._shared.access import Visitor
 from pages._shared.studio import Studio
 from scetm_core import __version__
 from scetm_core.errors import DataError, RunError
@@ -33,16 +34,29 @@ def test_the_server_answers_and_says_that_it_is_well(app: Dash) -> None:
     assert client.get("/").status_code == 200
     health = client.get("/health")
     assert health.status_code == 200
-    assert health.json == {"status": "ok", "version": __version__}
+    assert health.json is not None
+    assert health.json["status"] == "ok"
+    assert health.json["version"] == __version__
 
 
 def test_the_navigation_is_the_page_registry_group_by_group(
     app: Dash, components_in: Callable[[Any], list[Component]]
 ) -> None:
-    shown = [node.href for node in components_in(shell.shell()) if isinstance(node, dmc.NavLink)]
+    with app.server.test_request_context():
+        access.admit(Visitor(is_in=True, is_admin=True))
+        shown = [node.href for node in components_in(shell.shell()) if isinstance(node, dmc.NavLink)]
     entries = sorted(dash.page_registry.values(), key=lambda entry: entry["order"])
     assert shown == [entry["path"] for group in shell.GROUPS for entry in entries if entry["group"] == group]
     assert set(shown) == {entry["path"] for entry in dash.page_registry.values()}
+
+
+def test_pages_for_admins_are_listed_for_nobody_else(
+    app: Dash, components_in: Callable[[Any], list[Component]]
+) -> None:
+    with app.server.test_request_context():
+        access.admit(Visitor(name="bo", is_in=True))
+        shown = {node.href for node in components_in(shell.shell()) if isinstance(node, dmc.NavLink)}
+    assert {entry["path"] for entry in dash.page_registry.values()} - shown == {"/server"}
 
 
 def test_controls_of_the_header_have_names(app: Dash, components_in: Callable[[Any], list[Component]]) -> None:

@@ -17,7 +17,7 @@ from dash.development.base_component import Component
 
 from pages._shared.studio import Studio
 from scetm_core import jobs
-from scetm_core.errors import RunError
+from scetm_core.errors import AccessError, RunError
 from scetm_core.jobfolder import Status
 from scetm_core.runs import Run
 
@@ -248,9 +248,10 @@ def test_starting_starts_the_worker_once_and_relays_its_heartbeat(
 ) -> None:
     make_shown_run(status=STATUSES[state]())
     beats: list[Any] = []
-    assert live.start_run(request_) == request_
+    relayed = live.start_run(request_)
     assert worker.started == ["a-run"]
-    end = live.relay(beats.append, request_)
+    assert relayed.partition("#")[2] == request_.partition("#")[2]  # another click is another relay
+    end = live.relay(beats.append, relayed)
     assert len(beats) == 2
     assert all(beat > 0 for (beat,) in beats)
     assert end >= beats[-1][0]
@@ -261,9 +262,15 @@ def test_a_run_under_way_is_followed_and_not_started_again(
     state: str, worker: Worker, live: ModuleType, make_shown_run: MakeRun
 ) -> None:
     make_shown_run(status=STATUSES[state]())
-    live.start_run("a-run")
-    live.relay(lambda _: None, "a-run")
+    live.relay(lambda _: None, live.start_run("a-run"))
     assert worker.started == []
+
+
+def test_a_run_is_relayed_only_to_who_was_given_it(live: ModuleType, make_shown_run: MakeRun) -> None:
+    make_shown_run(status=STATUSES["running"]())
+    for forged in ("a-run", "a-run#1", "WyJib2IiLCAiYS1ydW4iXQ.AAAA"):
+        with pytest.raises(AccessError, match="was not given out by this server"):
+            live.relay(lambda _: None, forged)
 
 
 def test_a_page_that_only_looks_starts_nothing(worker: Worker, live: ModuleType) -> None:
