@@ -8,16 +8,14 @@ import signal
 import sys
 from urllib.parse import quote
 
-import diskcache
-from dash import Dash, DiskcacheManager
+from dash import Dash
 
 from pages._access import bodies, guard, options
 from pages._report import routes
 from pages._server import logs, serving, watch
 from pages._server import routes as told
-from pages._shared import figure_store, search, studio, uploads
+from pages._shared import background, figure_store, search, studio, uploads
 from pages._shared.errors import answer_errors, show_error
-from scetm_core import keys
 from scetm_core.accounts import Accounts
 from scetm_core.errors import ScetmError
 
@@ -37,15 +35,16 @@ def create_app(settings: studio.Studio, who: options.AccessSettings | None = Non
         If the home cannot be written to.
     AccessError
         If the secret of the home cannot be used.
+    ConfigError
+        If a broker is set and Celery is not installed.
     """
     studio.configure(dataclasses.replace(settings, has_accounts=Accounts(settings.home).exist))
-    cache = diskcache.Cache(str(settings.home / keys.CACHE_FOLDER / "callbacks"))
     app = Dash(
         __name__,
         use_pages=True,
         title="scETM Studio",
         update_title="",
-        background_callback_manager=DiskcacheManager(cache),
+        background_callback_manager=background.manager(settings.home),
         on_error=show_error,
         suppress_callback_exceptions=True,
         compress=True,  # what the browser takes: zstd, Brotli or gzip

@@ -1,4 +1,4 @@
-"""How are the accounts of a server kept from the command line? ``account add | list | password | remove``."""
+"""How are the accounts of a server kept from the command line? ``account add | list | ...``."""
 
 from __future__ import annotations
 
@@ -29,9 +29,13 @@ def add_commands(commands: Any) -> None:
     remove = what.add_parser("remove", help="take an account away; its runs stay on the disk")
     remove.add_argument("name", metavar="NAME")
     remove.set_defaults(run=run_remove)
+    priority = what.add_parser("priority", help="let the jobs of an account go before those of others, or after")
+    priority.add_argument("name", metavar="NAME")
+    priority.add_argument("priority", type=int, metavar="N", help="higher goes first; 0 for all at first")
+    priority.set_defaults(run=run_priority)
     listing = what.add_parser("list", help="the accounts there are")
     listing.set_defaults(run=run_list)
-    for command in (add, password, remove, listing):
+    for command in (add, password, remove, priority, listing):
         command.add_argument(
             "--home",
             type=Path,
@@ -97,6 +101,13 @@ def run_remove(options: argparse.Namespace) -> int:
     home = _home(options)
     Accounts(home).remove(options.name)
     print(f"{options.name} may not sign in any more. What it made is in {home / keys.USERS_FOLDER / options.name}.")
+    return 0
+
+
+def run_priority(options: argparse.Namespace) -> int:
+    """Let the jobs of an account go before those of others, or after them."""
+    Accounts(_home(options)).set_priority(options.name, options.priority)
+    print(f"The jobs of {options.name} have priority {options.priority} from now on.")
     return 0
 
 

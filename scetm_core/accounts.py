@@ -40,6 +40,8 @@ class Account:
     """Changes with the password: a session holds it, and ends when it is another."""
     is_admin: bool = False
     """May see the server page."""
+    priority: int = 0
+    """The jobs of a higher one go first in the queue (`waiting`)."""
 
 
 def checked_name(name: str) -> str:
@@ -124,8 +126,12 @@ class Accounts:
         with self._changing() as known:
             if checked_name(name) in known:
                 raise AccessError(f"There is an account called {name} already. `account password {name}` changes it.")
+            made = _hashed(password)
             known[name] = Account(
-                name=name, **_hashed(password), is_admin=is_admin or not any(a.is_admin for a in known.values())
+                name=name,
+                password=made["password"],
+                stamp=made["stamp"],
+                is_admin=is_admin or not any(a.is_admin for a in known.values()),
             )
             return known[name]
 
@@ -139,7 +145,18 @@ class Accounts:
         """
         with self._changing() as known:
             account = self._there(known, name)
-            known[name] = Account(name=name, is_admin=account.is_admin, **_hashed(password))
+            known[name] = dataclasses.replace(account, **_hashed(password))  # type: ignore[arg-type]
+
+    def set_priority(self, name: str, priority: int) -> None:
+        """Let the jobs of an account go before those of others, or after them.
+
+        Raises
+        ------
+        AccessError
+            If there is no such account.
+        """
+        with self._changing() as known:
+            known[name] = dataclasses.replace(self._there(known, name), priority=priority)
 
     def remove(self, name: str) -> None:
         """Take an account away; its sessions end, its runs stay where they are.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,8 @@ from scetm_core.errors import RunError
 from scetm_core.model.storage import read_tensors, write_tensors
 
 KEPT = 2
+
+log = logging.getLogger("scetm")
 
 
 class Checkpoint(NamedTuple):
@@ -30,7 +33,7 @@ def checkpoint_files(folder: Path) -> list[Path]:
 
 def write_checkpoint(folder: Path, found: Checkpoint, *, description: Mapping[str, str]) -> None:
     """Write beside, rename, and delete all but the newest few."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)  # not its parents: a run that was deleted meanwhile must not come back
     path = folder / f"step-{found.position['step']:08d}.safetensors"
     write_tensors(path, found.tensors, metadata={**description, "position": json.dumps(found.position)})
     for old in checkpoint_files(folder)[KEPT:]:
@@ -57,6 +60,7 @@ def read_checkpoint(folder: Path, *, names: str, device: torch.device) -> Checkp
             position, found = json.loads(header["position"]), header["names"]
         except (OSError, ValueError, KeyError) as error:
             problems.append(f"{path.name}: {error}")
+            log.warning("A checkpoint cannot be used, the one before it is tried (%s).", problems[-1])
             continue
         wanted, stored = json.loads(names), json.loads(found)
         if differing := [what for what, value in wanted.items() if stored.get(what) != value]:
@@ -66,5 +70,8 @@ def read_checkpoint(folder: Path, *, names: str, device: torch.device) -> Checkp
             )
         return Checkpoint(tensors, position)
     if problems:
-        raise RunError(f"No checkpoint in {folder} can be read ({'; '.join(problems)}). Delete it to start anew.")
+        raise RunError(
+            f"No checkpoint in {folder} can be read ({'; '.join(problems)}). Put a copy back, or put them aside with "
+            "`python -m scetm_core doctor HOME --mend` (or delete them), and resume: the training then starts anew."
+        )
     return None

@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import uuid
 from collections.abc import Iterator, Mapping
 from importlib import metadata
@@ -22,23 +23,77 @@ if TYPE_CHECKING:
 LIBRARIES = ("torch", "numpy", "scipy", "anndata", "scanpy", "umap-learn")
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, no quota left, file over the limit of its size
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+_DRAFT = re.compile(r"\..+\.(\d+)-[0-9a-f]{12}\.draft(\.[\w.]+)?")
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write beside, flush to the disk, rename: readers see the old text or the new one, never half of it."""
     with replacing(path) as draft, draft.open("w", encoding="utf-8") as stream:
         stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A draft beside `path` to write to, which takes its place at the end; after an error `path` is as it was."""
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.draft")
+    """A draft beside `path` to write to, which takes its place at the end; after an error `path` is as it was.
+
+    What was written counts once it is on the disk: file and folder are flushed, so that a power cut leaves the old
+    file or the new one.
+    """
+    draft = draft_of(path)
     try:
         yield draft
+        flush(draft)
         os.replace(draft, path)
+        flush(path.parent)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def draft_of(path: Path, *, ending: str = "") -> Path:
+    """An unused name beside `path`, which says whose draft it is."""
+    return path.with_name(f".{path.name[:50]}.{os.getpid()}-{uuid.uuid4().hex[:12]}.draft{ending}")
+
+
+def is_left_over(path: Path) -> bool:
+    """Whether a file is the draft of a process that is gone: its writer was killed while at it."""
+    named = _DRAFT.fullmatch(path.name)
+    if named is None:
+        return False
+    try:
+        os.kill(int(named[1]), 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:  # somebody else's process
+        return False
+    return int(named[1]) == 0
+
+
+def remove_leftovers(folder: Path) -> list[Path]:
+    """Delete what killed writers have left in a folder; never what somebody is writing now."""
+    gone = [path for path in folder.glob(".*.draft*") if is_left_over(path)]
+    for path in gone:
+        path.unlink(missing_ok=True)
+    return gone
+
+
+def flush(path: Path) -> None:
+    """Have the system put a file, or the names in a folder, on the disk itself."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network disks cannot do that for folders
+            raise
+    finally:
+        os.close(handle)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
@@ -53,7 +108,8 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
         with replacing(path) as draft:
             table.to_parquet(draft)
     except OSError as error:
-        raise RunError(f"Cannot write {path.parent.name}/{path.name}: {error.strerror or error}.") from error
+        reason = "the disk is full. Free some space, then try again" if is_disk_full(error) else error.strerror or error
+        raise RunError(f"Cannot write {path.parent.name}/{path.name}: {reason}.") from error
 
 
 def scores_as_json(scores: Mapping[str, Any]) -> str:
@@ -97,4 +153,20 @@ def library_versions() -> dict[str, str]:
 
 def is_disk_full(error: OSError) -> bool:
     """Whether a write failed for want of space; h5py says so in its text only."""
-    return error.errno == errno.ENOSPC or "No space left" in str(error)
+    text = str(error)
+    return error.errno in FULL or any(os.strerror(number) in text for number in FULL)
+
+
+def system_error_in_words(error: OSError) -> str | None:
+    """What a page says of a disk that does not take or give a file, and what to do; None for other errors."""
+    where = f" ({error.filename})" if error.filename else ""
+    if is_disk_full(error):
+        return f"The disk is full{where}. Free some space, then try again; what was there before is kept."
+    if error.errno in READ_ONLY:
+        return (
+            f"Nothing can be written here{where}: {error.strerror}. Looking works, keeping does not. Ask for the right "
+            "to write there, or start the app with another folder (--home)."
+        )
+    if isinstance(error, FileNotFoundError):
+        return f"A file or folder is gone{where}; it may have been deleted meanwhile. Reload the page."
+    return None

@@ -14,10 +14,11 @@ from pathlib import Path
 
 from scetm_core import keys
 from scetm_core.errors import RunError
-from scetm_core.files import write_atomically
+from scetm_core.files import is_disk_full, write_atomically
 
 STATES = ("queued", "running", "done", "failed", "cancelled")
 FINISHED = ("done", "failed", "cancelled")
+STATUS_BYTES = 2048  # at least: room for a message in what the file occupies already
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,7 @@ class Status:
     device: str = ""
     pid: int | None = None
     pid_started: float | None = None
+    pid_key: str = ""  # tells the process from all others; "" where the system has no such thing
     host: str = ""
     queued_at: float = 0.0
     started_at: float | None = None
@@ -81,6 +83,10 @@ class JobFolder:
         known = {entry.name for entry in dataclasses.fields(Status)}
         try:
             values = json.loads(self._file(keys.STATUS_FILE).read_text(encoding="utf-8"))
+            if values.get("state", STATES[0]) not in STATES:
+                raise ValueError(
+                    f"state {str(values['state'])[:20]!r} is not known; a newer version may have written it"
+                )
             return Status(**{name: value for name, value in values.items() if name in known})
         except (OSError, ValueError, AttributeError) as error:
             raise RunError(f"{keys.STATUS_FILE} of {self.noun} {self.id} cannot be read ({error}).") from error
@@ -97,7 +103,12 @@ class JobFolder:
         try:
             new_status(self.path, status)
         except OSError as error:
-            raise RunError(f"Cannot write the status of {self.noun} {self.id}: {error.strerror or error}.") from error
+            reason = error.strerror or str(error)
+            if not self.path.is_dir():
+                reason = "its folder is gone"
+            elif is_disk_full(error):
+                reason = "the disk is full. Free some space, then resume"
+            raise RunError(f"Cannot write the status of {self.noun} {self.id}: {reason}.") from error
 
     # ---- cancel marker -----------------------------------------------------------------------------------------
 
@@ -134,6 +145,19 @@ class JobFolder:
 
 
 def new_status(folder: Path, status: Status) -> None:
-    """Replace the status in a folder; its heartbeat is now."""
+    """Replace the status in a folder; its heartbeat is now.
+
+    On a full disk it is written over the old one instead, whose space is there already: how a job ended can be told
+    even then.
+    """
     stamped = dataclasses.replace(status, heartbeat=time.time())
-    write_atomically(folder / keys.STATUS_FILE, json.dumps(dataclasses.asdict(stamped)))
+    text = json.dumps(dataclasses.asdict(stamped)).ljust(STATUS_BYTES)
+    path = folder / keys.STATUS_FILE
+    try:
+        write_atomically(path, text)
+    except OSError as error:
+        content = text.encode()
+        if not is_disk_full(error) or not path.is_file() or path.stat().st_size < len(content):
+            raise
+        with path.open("r+b", buffering=0) as stream:  # one write: a reader sees the old text or the new one
+            stream.write(content.ljust(path.stat().st_size))

@@ -49,6 +49,7 @@ LOCK_FILE = ".lock"
 CHECKPOINT_FOLDER = "checkpoint"
 MODEL_FILE = "model.safetensors"
 RESULT_FILE = "result.h5ad"
+CHECKSUMS_FILE = "checksums.json"  # SHA-256 of the result
 EVALUATION_FILE = "evaluation.json"
 TOPIC_NAMES_FILE = "topic_names.json"
 COLORS_FILE = "colors.json"  # colours the user has chosen: column -> category -> "#rrggbb"
@@ -70,6 +71,7 @@ BOARD_FOLDER = "figure_board"  # their figures
 TASKS_FOLDER = "tasks"
 REQUEST_FILE = "request.json"
 COLUMNS_FOLDER = "columns"  # of the user's: labels given to selected cells
+DAMAGED_FOLDER = "damaged"  # what `doctor` has put aside, never deleted
 SELECTIONS_FOLDER = "selections"  # rules, by their short names
 
 # Folders of a home
@@ -81,7 +83,10 @@ NAMES_FOLDER = "gene_names"  # tables of orthologs and aliases
 CACHE_FOLDER = "cache"
 LOGS_FOLDER = "logs"  # what the server writes down
 FIGURES_FOLDER = "figures"  # in the cache: figures sent by browsers
-SLOTS_FOLDER = "slots"
+QUEUE_FOLDER = ".queue"  # jobs that wait and are at work, of all users
+WAITING_FOLDER = "waiting"
+WORKING_FOLDER = "working"
+SLOTS_FOLDER = "slots"  # in the queue: a lock for each run that may train
 USERS_FOLDER = "users"  # with accounts: the home of each, by name
 ACCOUNTS_FILE = "accounts.json"
 SECRET_FILE = "secret.key"  # signs sessions

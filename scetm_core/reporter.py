@@ -18,12 +18,17 @@ from scetm_core.files import is_disk_full
 from scetm_core.jobfolder import JobFolder, Status
 
 HEARTBEAT_SECONDS = 5.0
+OUT_OF_MEMORY = ("not enough memory", "out of memory", "allocate memory")  # of torch, CUDA and the system
 
 log = logging.getLogger("scetm")
 
 
 class Cancelled(Exception):
     """Somebody asked for a stop; what is done so far is kept."""
+
+
+class Superseded(Exception):
+    """Another worker has the job: this one was taken for lost, e.g. because its machine was cut off for a while."""
 
 
 class Reporter:
@@ -35,6 +40,7 @@ class Reporter:
         self._stop = threading.Event()
         self._status = dataclasses.replace(job.status(), **jobs.identity())  # type: ignore[arg-type]
         self._beat = threading.Thread(target=self._keep_beating, daemon=True)
+        self._is_ours = False  # until the first status is written
 
     def __enter__(self) -> Self:
         self.update(state="queued", message="Waiting for its turn.")
@@ -48,10 +54,23 @@ class Reporter:
     def update(self, **changes: object) -> None:
         """Change some fields of the status and write it."""
         with self._lock:
+            self._check_that_it_is_ours()
             self._status = dataclasses.replace(self._status, **changes)  # type: ignore[arg-type]
             self.job.write_status(self._status)
+            self._is_ours = True
         if self.on_change:
             self.on_change(self._status)
+
+    def _check_that_it_is_ours(self) -> None:
+        """Two workers of one job would spoil its files."""
+        if not self._is_ours:
+            return
+        try:
+            status = self.job.status()
+        except RunError:  # damaged or deleted: writing it will tell
+            return
+        if (status.host, status.pid) != (self._status.host, self._status.pid):
+            raise Superseded
 
     def stage(self, name: str, message: str) -> None:
         """Enter the next stage, unless somebody asked for a stop."""
@@ -78,9 +97,15 @@ class Reporter:
         except (Cancelled, KeyboardInterrupt):
             log.info("Cancelled.")
             state, message = "cancelled", cancelled
+        except Superseded:
+            log.error("This worker was taken for lost, and another one has the %s now; this one ends.", self.job.noun)
+            return "failed"
         except Exception as error:
             log.error("%s", traceback.format_exc())
             state, message = "failed", in_words(error)
+        if not self.job.path.is_dir():  # deleted meanwhile; nothing may come back of it
+            log.error("The folder of %s %s is gone.", self.job.noun, self.job.id)
+            return state if state == "done" else "failed"
         stage = {"stage": "done"} if state == "done" else {}
         try:
             self.update(state=state, message=message, **stage, eta_seconds=None, finished_at=time.time())
@@ -92,7 +117,10 @@ class Reporter:
         while not self._stop.wait(HEARTBEAT_SECONDS):
             try:
                 with self._lock:
+                    self._check_that_it_is_ours()
                     self.job.write_status(self._status)
+            except Superseded:
+                return  # the work is told at its next report
             except RunError as error:  # a full disk may have room again by the next beat
                 log.warning("%s", error)
 
@@ -111,6 +139,6 @@ def in_words(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError) and is_disk_full(error):
         return "The disk is full. Free some space, then resume; the last checkpoint is kept."
-    if isinstance(error, MemoryError) or "not enough memory" in str(error) or "out of memory" in str(error):
+    if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY):
         return "There was not enough memory. Use fewer genes, a smaller minibatch, or fewer topics."
     return f"Unexpected {type(error).__name__}: {error}. The log has the details; please report it."

@@ -5,33 +5,35 @@ Files that change are replaced atomically (written beside, then renamed); `metri
 
 from __future__ import annotations
 
-import csv
 import datetime as dt
 import hashlib
-import io
 import json
 import os
 import re
 import shutil
 import time
 import typing
-import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scetm_core import keys
+from scetm_core import __version__, keys
+from scetm_core.checksums import check_checksum, note_checksum
 from scetm_core.config import FORMAT_VERSION, RunConfig
+from scetm_core.curve_file import append_rows, read_rows
 from scetm_core.errors import ConfigError, RunError
 from scetm_core.files import (
     describe_input,
+    draft_of,
     is_disk_full,
     library_versions,
+    remove_leftovers,
     replacing,
     scores_as_json,
     write_atomically,
 )
 from scetm_core.jobfolder import JobFolder, Status, new_status
+from scetm_core.older import migrated
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -79,10 +81,11 @@ class Run(JobFolder):
             "config": config.to_dict(),
             "input": describe_input(Path(config.data.path)),
             "versions": library_versions(),
+            "written_by": __version__,
             "created_at": time.time(),
         }
         n_steps = config.train.max_steps if config.is_trained else 0
-        draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.draft")
+        draft = draft_of(path)
         try:
             if path.exists() and (not path.is_dir() or any(path.iterdir())):
                 raise RunError(f"{path} exists already. Choose another name, or resume the run in it.")
@@ -102,14 +105,10 @@ class Run(JobFolder):
 
     def _record(self) -> dict[str, Any]:
         try:
-            record = json.loads(self._file(keys.CONFIG_FILE).read_text(encoding="utf-8"))
-            if record["format"] != FORMAT_VERSION:
-                raise RunError(
-                    f"Run {self.id} has format {record['format']}, this version reads format {FORMAT_VERSION}. "
-                    "Open it with the version that wrote it."
-                )
+            file = self._file(keys.CONFIG_FILE)
+            record = migrated(json.loads(file.read_text(encoding="utf-8")), written_at=file.stat().st_mtime)
             record["created_at"] = float(record["created_at"])
-            return typing.cast("dict[str, Any]", record)
+            return record
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{keys.CONFIG_FILE} of run {self.id} cannot be read ({error}).") from error
 
@@ -125,7 +124,9 @@ class Run(JobFolder):
         try:
             return RunConfig.from_dict(self._record()["config"])
         except ConfigError as error:
-            raise RunError(f"{keys.CONFIG_FILE} of run {self.id} cannot be used: {error}") from error
+            writer = self._record().get("written_by", "")
+            hint = f" It was written by scETM Studio {writer}, this is {__version__}." if writer != __version__ else ""
+            raise RunError(f"{keys.CONFIG_FILE} of run {self.id} cannot be used: {error}{hint}") from error
 
     @property
     def input(self) -> dict[str, Any]:
@@ -163,39 +164,11 @@ class Run(JobFolder):
 
     def append_metrics(self, records: Iterable[Mapping[str, float]]) -> None:
         """Append rows to `metrics.csv`, the header first when the file is new."""
-        rows = list(records)
-        if not rows:
-            return
-        text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-        with self._file(keys.METRICS_FILE).open("a+b") as stream:
-            size = stream.tell()
-            stream.seek(max(0, size - 4096))
-            tail = stream.read()
-            size -= len(tail) - (tail.rfind(b"\n") + 1)
-            stream.truncate(size)  # a line cut short by a kill would spoil the next one
-            if size == 0:
-                writer.writeheader()
-            writer.writerows(rows)
-            stream.write(text.getvalue().encode())
+        append_rows(self._file(keys.METRICS_FILE), records)
 
     def metrics(self) -> pd.DataFrame:
-        """The training curve, one row per report; empty before the first.
-
-        Steps trained again after a resume count once, as they were trained last. A last line cut short by a kill
-        is left out.
-        """
-        import pandas as pd
-
-        file = self._file(keys.METRICS_FILE)
-        if not file.exists():
-            return pd.DataFrame({"step": pd.Series(dtype=int)})
-        text = file.read_text(encoding="utf-8")
-        complete = text[: text.rfind("\n") + 1]
-        if not complete:
-            return pd.DataFrame({"step": pd.Series(dtype=int)})
-        rows = pd.read_csv(io.StringIO(complete), on_bad_lines="skip")
-        return rows.drop_duplicates("step", keep="last").sort_values("step").reset_index(drop=True)
+        """The training curve, one row per report, see `curve_file.read_rows`."""
+        return read_rows(self._file(keys.METRICS_FILE))
 
     # ---- vocabulary, model, result -----------------------------------------------------------------------------
 
@@ -243,7 +216,7 @@ class Run(JobFolder):
         return self.result_path.is_file()
 
     def write_result(self, result: ad.AnnData) -> None:
-        """Write `result.h5ad` beside, then rename.
+        """Write `result.h5ad` beside, note its checksum, then rename.
 
         Raises
         ------
@@ -253,6 +226,7 @@ class Run(JobFolder):
         try:
             with replacing(self.result_path) as draft:
                 result.write_h5ad(draft)
+                note_checksum(self.path, keys.RESULT_FILE, draft)
         except OSError as error:
             reason = "the disk is full. Free some space, then resume" if is_disk_full(error) else str(error)
             raise RunError(f"Cannot write the result of run {self.id}: {reason}.") from error
@@ -272,6 +246,21 @@ class Run(JobFolder):
             return ad.read_h5ad(self.result_path)
         except Exception as error:  # anndata and h5py raise many kinds for a damaged file
             raise RunError(f"{keys.RESULT_FILE} of run {self.id} cannot be read ({error}).") from error
+
+    def check_result(self) -> None:
+        """Read the whole of `result.h5ad` to see that it is what was written; not for every look at a page.
+
+        Raises
+        ------
+        RunError
+            If there is none yet, or it is not.
+        """
+        self._require_result()
+        if not check_checksum(self.path, keys.RESULT_FILE):
+            raise RunError(
+                f"{keys.RESULT_FILE} of run {self.id} is not what was written: it was changed, or the disk is failing. "
+                "Put a good copy back, or move the file away and resume the run, which works it out anew."
+            )
 
     def open_result(self) -> ad.AnnData:
         """As `load_result`, with obsm mapped from the file instead of read: for looking at, never to be changed.
@@ -364,6 +353,11 @@ class Run(JobFolder):
     def tables(self, folder: str) -> dict[str, Path]:
         """The tables there are in a folder, by name."""
         return {path.stem: path for path in sorted((self.path / folder).glob("*.parquet"))}
+
+    def remove_leftovers(self) -> None:
+        """Delete what a killed worker has left half-written."""
+        for folder in (self.path, self.checkpoint_path):
+            remove_leftovers(folder)
 
     def delete(self) -> None:
         """Remove the folder and all that is in it."""

@@ -29,7 +29,7 @@ def fit(
 ) -> Generator[Record, None, None]:
     """Train `model` in place, yielding a `Record` every `config.report_every` steps and at the end.
 
-    Closing the generator stops training; with `checkpoints` the state is kept at the first yield at least
+    Closing the generator stops training; with `checkpoints` the state is kept after the first yield at least
     `config.checkpoint_every` steps after the last checkpoint, at the end, and when the generator is closed.
 
     Parameters
@@ -66,11 +66,10 @@ def fit(
     saved = trainer.step
     try:
         while not trainer.finished:
-            record = trainer.advance()
+            yield trainer.advance()  # before the checkpoint: a kill in between must not cost the curve a point
             if checkpoints is not None and (trainer.finished or trainer.step - saved >= config.checkpoint_every):
                 write_checkpoint(checkpoints, trainer.checkpoint(), description=model.description())
                 saved = trainer.step
-            yield record
     except GeneratorExit:
         if checkpoints is not None and trainer.step > saved:
             write_checkpoint(checkpoints, trainer.checkpoint(), description=model.description())

@@ -152,6 +152,7 @@ def _open_source(run: Run, settings: TransferConfig, report: Reporter) -> _Sourc
     source = run.source
     report.stage("loading", f"Reading the model of {source.config.name}.")
     genes = genes_of_run(source)  # says what is wrong with a run that is not done
+    source.check_result()
     result = source.load_result()
     labels = source_labels(source, result.obs, settings)
     model = ScETM.load(source.model_path, device=resolve_device(run.config.train.device))

@@ -49,6 +49,7 @@ def run_analysis(run: Run, *, n_slots: int = 0, on_change: Callable[[Status], No
     with jobs.hold(run), Reporter(run, on_change) as report:
 
         def work() -> None:
+            run.remove_leftovers()
             if not n_slots:
                 _analyse(run, report, n_threads=jobs.threads_per_run(1))
                 return

@@ -181,14 +181,16 @@ def test_a_task_can_be_cancelled_and_asked_for_again(finished: Run) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_task_is_lost_and_can_be_asked_for_again(finished: Run, wait_until: Callable[..., None]) -> None:
+def test_a_killed_task_says_so_and_can_be_asked_for_again(finished: Run, wait_until: Callable[..., None]) -> None:
     task = tasks.ask(finished, "cell_type", DifferentialRequest(n_permutations=10_000_000))
     wait_until(lambda: jobs.state(task) == "running")
     assert tasks.ask(finished, "cell_type", task.request).status().pid == task.status().pid
     with pytest.raises(RunError, match="with other settings"):
         tasks.ask(finished, "cell_type", DifferentialRequest(n_permutations=100))
     psutil.Process(task.status().pid).send_signal(signal.SIGKILL)
-    wait_until(lambda: jobs.state(task) == "lost")
+    wait_until(lambda: jobs.state(task) == "failed")
+    assert "was killed (signal 9" in task.status().message
+    assert "start it again" in task.status().message
     again = tasks.ask(finished, "cell_type", DifferentialRequest(n_permutations=200))
     wait_until(lambda: jobs.state(again) in FINISHED)
     assert jobs.state(again) == "done"

@@ -35,7 +35,7 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
     "markers": BASE | {"genesets"},
     "libraries": BASE | {"files"},
     "data": BASE | {"config", "data"},
-    "model": BASE | {"config", "model", "transfer_settings"},
+    "model": BASE | {"config", "files", "model", "transfer_settings"},
     "build": BASE | {"config", "data", "gene_names", "genesets", "model"},
     "checkpoints": BASE | {"model"},
     "trainer": BASE | {"checkpoints", "config", "metrics", "model"},
@@ -94,15 +94,23 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
     },
     "jobfolder": BASE | {"files"},
     "result_file": BASE,
-    "runs": BASE | {"config", "files", "jobfolder", "result_file"},
+    "curve_file": set(),
+    "checksums": BASE | {"files"},
+    "older": BASE | {"config"},
+    "runs": BASE | {"checksums", "config", "curve_file", "files", "jobfolder", "older", "result_file"},
     "selection": BASE,
     "selection_store": BASE | {"files", "runs", "selection"},
     "user_columns": BASE | {"files", "runs"},
     "dressing": BASE | {"figures", "own_colors", "runs", "user_columns"},
     "aligned_data": BASE | {"data", "gene_alignment", "gene_names"},
     "transfer": BASE | {"aligned_data", "config", "data", "gene_alignment", "gene_names", "runs", "transfer_settings"},
-    "jobs": BASE | {"config", "jobfolder", "runs"},
+    "waiting": BASE | {"files"},
+    "broker": BASE,
+    "jobs": BASE | {"broker", "config", "jobfolder", "runs", "waiting"},
+    "handover": BASE | {"jobfolder", "jobs", "supervisor", "waiting"},
+    "cluster": BASE | {"broker", "handover", "jobs", "waiting"},
     "reporter": BASE | {"files", "jobfolder", "jobs"},
+    "supervisor": BASE | {"jobfolder"},
     "score_words": set(),
     "gallery": BASE
     | {
@@ -144,7 +152,19 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
     "requests": BASE | {"settings"},
     "tasks": BASE | {"files", "jobfolder", "jobs", "requests", "runs"},
 }
-ABOVE = {"runs", "jobs", "tasks", "reporter", "answers", "analysis", "worker", "__main__", "figures"}
+ABOVE = {
+    "runs",
+    "jobs",
+    "handover",
+    "cluster",
+    "tasks",
+    "reporter",
+    "answers",
+    "analysis",
+    "worker",
+    "__main__",
+    "figures",
+}
 TOP = {"answers", "analysis", "transfer_analysis", "worker", "__main__"}
 
 

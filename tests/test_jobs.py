@@ -20,6 +20,7 @@ from scetm_core import jobs, keys
 from scetm_core.errors import RunError
 from scetm_core.jobfolder import Status
 from scetm_core.runs import Run
+from scetm_core.waiting import queue_of
 
 MakeRun = Callable[..., Run]
 WaitUntil = Callable[..., None]
@@ -87,10 +88,33 @@ def test_another_process_with_the_same_number_is_not_the_worker() -> None:
     assert not jobs.is_alive(status_of(me, pid_started=me.create_time() - 1000))
 
 
-def test_a_worker_on_another_host_is_alive_while_its_heart_beats() -> None:
-    me = psutil.Process()
-    assert jobs.is_alive(status_of(me, host="elsewhere", heartbeat=time.time()))
-    assert not jobs.is_alive(status_of(me, host="elsewhere", heartbeat=time.time() - 10 * jobs.STALE_SECONDS))
+@pytest.mark.parametrize("clock", [0.0, -900.0, 900.0], ids=["as here", "slow", "fast"])
+def test_a_worker_on_another_host_is_alive_while_its_heart_beats_whatever_its_clock_says(
+    monkeypatch: pytest.MonkeyPatch, clock: float
+) -> None:
+    me, here = psutil.Process(), [1000.0]
+    monkeypatch.setattr(jobs, "_seen", {})
+    monkeypatch.setattr(jobs.time, "monotonic", lambda: here[0])
+    status = status_of(me, host="elsewhere", heartbeat=time.time() + clock)
+    assert jobs.is_alive(status)
+    for _ in range(3):
+        here[0] += jobs.STALE_SECONDS - 1
+        status = dataclasses.replace(status, heartbeat=status.heartbeat + 5)
+        assert jobs.is_alive(status)
+    here[0] += jobs.STALE_SECONDS - 1
+    assert jobs.is_alive(status)
+    here[0] += 2
+    assert not jobs.is_alive(status)
+
+
+def test_a_worker_on_another_host_dead_for_hours_is_not_waited_for_until_it_beats(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(jobs, "_seen", {})
+    status = status_of(psutil.Process(), host="elsewhere", heartbeat=time.time() - 2 * jobs.WORLDS_APART)
+    assert not jobs.is_alive(status)
+    assert not jobs.is_alive(status)
+    assert jobs.is_alive(dataclasses.replace(status, heartbeat=status.heartbeat + 5))
 
 
 def test_a_run_just_queued_waits_and_one_never_picked_up_is_lost(make_run: MakeRun) -> None:
@@ -118,8 +142,19 @@ def test_an_unfinished_run_without_its_worker_is_lost_and_can_resume(
 def test_finished_runs_keep_their_state_without_a_worker(make_run: MakeRun, *, state: str, resumable: bool) -> None:
     run = make_run()
     run.write_status(Status(state=state, pid=1, queued_at=1.0))
+    run.result_path.touch()
     assert jobs.state(run) == state
     assert jobs.can_resume(run) == resumable
+
+
+def test_a_finished_run_whose_result_is_gone_can_be_started_again(
+    make_run: MakeRun, no_worker: list[list[str]]
+) -> None:
+    run = make_run()
+    run.write_status(Status(state="done"))
+    assert jobs.can_resume(run)
+    jobs.start(run)
+    assert len(no_worker) == 1
 
 
 # ---- start and cancel -------------------------------------------------------------------------------------------
@@ -144,6 +179,7 @@ def test_start_queues_the_run_and_clears_what_was(make_run: MakeRun, no_worker: 
 def test_a_done_run_is_not_started(make_run: MakeRun, no_worker: list[list[str]]) -> None:
     run = make_run()
     run.write_status(Status(state="done"))
+    run.result_path.touch()
     with pytest.raises(RunError, match="tiny is done; there is nothing to resume"):
         jobs.start(run)
     assert no_worker == []
@@ -179,8 +215,11 @@ def test_cancelling_a_lost_run_marks_it_at_once(make_run: MakeRun) -> None:
 
 
 def queued(make_run: MakeRun, run_id: str, queued_at: float, **changes: Any) -> Run:
+    """A run in the queue, as `jobs.start` leaves it."""
     run = make_run(run_id)
     run.write_status(status_of(psutil.Process(), state="queued", queued_at=queued_at, **changes))
+    queue = queue_of(run.path)
+    queue.enter(dataclasses.replace(queue.entry_of(run.path), queued_at=queued_at))
     return run
 
 
@@ -319,7 +358,7 @@ LONG = {"max_steps": 200, "report_every": 1, "checkpoint_every": 1, "evaluate_ev
 
 
 @pytest.mark.slow
-def test_a_killed_worker_is_lost_and_its_run_resumes_to_the_end(
+def test_a_killed_worker_is_told_of_and_its_run_resumes_to_the_end(
     workers: Callable[..., Run], wait_until: WaitUntil
 ) -> None:
     run, states = workers("killed", **LONG), []
@@ -337,7 +376,8 @@ def test_a_killed_worker_is_lost_and_its_run_resumes_to_the_end(
     assert os.getsid(status.pid) != os.getsid(0), "the worker must outlive this terminal"
     assert psutil.Process(status.pid).ppid() != os.getpid()
     os.kill(status.pid, signal.SIGKILL)
-    wait_until(lambda: jobs.state(run) == "lost")
+    wait_until(lambda: jobs.state(run) == "failed")
+    assert "killed (signal 9, SIGKILL)" in run.status().message
     trained = run.metrics()["step"].max()
     assert trained < 200
 

@@ -218,7 +218,7 @@ def test_foreign_and_damaged_folders_are_passed_over(runs_folder: Path, make_run
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        pytest.param({"format": 99}, "has format 99, this version reads format 1", id="another format"),
+        pytest.param({"format": 99}, r"format 99, .* reads formats up to 1\. Update", id="another format"),
         pytest.param(
             {"config": {"speed": 3}}, r"cannot be used: RunConfig does not know \['speed'\]", id="unknown key"
         ),
@@ -269,13 +269,30 @@ def test_fields_of_a_later_version_are_passed_over(make_run: MakeRun) -> None:
 def test_a_status_that_cannot_be_written_leaves_the_last_one_and_no_draft(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, function: str
 ) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
     run = make_run()
     before = run.status()
     with monkeypatch.context() as patched:
-        patched.setattr(runs.os, function, disk_full)
-        with pytest.raises(RunError, match="Cannot write the status of run tiny: No space left"):
+        patched.setattr(runs.os, function, fail)
+        with pytest.raises(RunError, match="Cannot write the status of run tiny: Input/output error"):
             run.write_status(Status(state="running"))
     assert run.status() == before
+    assert names_in(run.path) == ["config.json", "status.json"]
+
+
+@pytest.mark.parametrize("function", ["fsync", "replace"])
+def test_on_a_full_disk_a_status_takes_the_room_of_the_last_one(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    run = make_run()
+    with monkeypatch.context() as patched:
+        patched.setattr(runs.os, function, disk_full)
+        run.write_status(Status(state="failed", message="The disk is full."))
+        with pytest.raises(RunError, match=r"the disk is full\. Free some space"):
+            run.write_status(Status(state="failed", message="x" * 5000))
+    assert run.status().message == "The disk is full."
     assert names_in(run.path) == ["config.json", "status.json"]
 
 
@@ -290,7 +307,7 @@ def test_readers_never_see_half_a_status(make_run: MakeRun, monkeypatch: pytest.
 
     monkeypatch.setattr(runs.os, "fsync", look)
     run.write_status(Status(state="running"))
-    assert seen == ["queued"]
+    assert seen[0] == "queued"
     assert run.status().state == "running"
 
 

@@ -49,7 +49,7 @@ def test_a_whole_run_leaves_every_file_it_promises(make_run: MakeRun) -> None:
     files = {path.name for path in run.path.iterdir() if not path.name.startswith(".")}
     assert files == {
         "config.json", "vocab.json", "status.json", "metrics.csv", "checkpoint", "model.safetensors", "result.h5ad",
-        "evaluation.json",
+        "evaluation.json", "checksums.json",
     }  # fmt: skip
     result, genes, batches = run.load_result(), run.vocab()["genes"], run.vocab()["batches"]
     assert list(result.var_names) == genes

@@ -1,4 +1,7 @@
-"""What does the user see when a callback fails? Our own errors as they are; anything else, that it is a defect."""
+"""What does the user see when a callback fails? Our own errors as they are; anything else, that it is a defect.
+
+A disk that is full or read-only, and a file deleted meanwhile, are no defects: they are told in words as well.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from dash.exceptions import PreventUpdate
 from werkzeug.exceptions import HTTPException
 
 from scetm_core.errors import ScetmError
+from scetm_core.files import system_error_in_words
 
 CLOSE = {"aria-label": "Close"}
 """Of the button that closes a notification."""
@@ -51,8 +55,9 @@ def show_error(error: Exception) -> list[Any] | None:
     """Tell of an error in a notification; the page stays as it is: no output is updated."""
     if isinstance(error, PreventUpdate):
         raise error
-    known = isinstance(error, ScetmError)
-    text = str(error) if known else log_defect(error, "A callback")
+    words = system_error_in_words(error) if isinstance(error, OSError) else None
+    known = isinstance(error, ScetmError) or words is not None
+    text = (words or str(error)) if known else log_defect(error, "A callback")
     notification = {
         "action": "show",
         "id": f"error-{abs(hash(text))}",

@@ -244,7 +244,7 @@ def duration(seconds: float | None) -> str:
     """A time span as one says it: ``"2 min 10 s"``."""
     if seconds is None:
         return ""
-    total = round(seconds)
+    total = max(0, round(seconds))  # the clock may have been set back meanwhile
     if total < 60:
         return f"{total} s"
     if total < 3600:

@@ -14,7 +14,9 @@ from dash.development.base_component import Component
 
 from pages._shared import ids, studio
 from pages._shared.parts import duration, notice
+from pages._shared.waiting_words import queue_words
 from scetm_core import jobs
+from scetm_core.errors import RunError
 from scetm_core.jobfolder import FINISHED
 from scetm_core.tasks import Task, find_task
 
@@ -83,7 +85,10 @@ def follow_task(prefix: str, kind: str, name: tuple[str, str]) -> None:
     def show_task(_tick: int | None, name: str | None, run_id: str, seen: str | None) -> tuple[Any, Any, bool, Any]:
         if not name:
             return None, {"display": "none"}, True, "" if seen != "" else no_update
-        run = studio.open_run(run_id)
+        try:
+            run = studio.open_run(run_id)
+        except RunError as error:  # deleted under the open page
+            return notice(str(error)), {"display": "none"}, True, no_update
         task, stamp = find_task(run, kind, name), studio.table_stamp(run, kind, name)
         view, is_at_work = progress_of(task)
         return view, {} if is_at_work else {"display": "none"}, not is_at_work, stamp if stamp != seen else no_update
@@ -111,9 +116,11 @@ def progress_of(task: Task | None) -> tuple[Component | None, bool]:
         return (notice(status.message, title="That did not work") if state == "failed" else None), False
     if state == "lost":
         return notice(LOST, color="orange"), False
-    words = "Stopping" if task.cancel_requested else status.message.rstrip(".")
+    words = queue_words(task) if jobs.is_in_cluster(task) and state == "queued" else [status.message.rstrip(".")]
+    if task.cancel_requested:
+        words = ["Stopping"]
     left = f"about {duration(status.eta_seconds)} left" if status.eta_seconds else ""
-    line = " · ".join(part for part in (words, left) if part)
+    line = " · ".join(part for part in (*words, left) if part)
     bar = dmc.Progress(
         value=round(100 * status.progress, 1), animated=True, striped=True, color="blue",
         **{"aria-label": "Progress"},

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,6 +18,7 @@ from pages._shared.parts import size_in_words
 from scetm_core.data.catalog import GENE_SET_ENDINGS, MARKER_ENDINGS, NAMES_ENDINGS, safe_upload_name
 from scetm_core.data.describe import describe_dataset
 from scetm_core.errors import DataError
+from scetm_core.files import draft_of, system_error_in_words
 from scetm_core.genesets import read_gene_sets
 from scetm_core.orthologs import check_table
 
@@ -51,7 +51,8 @@ def receive() -> tuple[flask.Response, int]:
     except DataError as error:
         return flask.jsonify(error=str(error)), 400
     except OSError as error:
-        return flask.jsonify(error=f"The file could not be stored: {error.strerror or error}."), 507
+        words = system_error_in_words(error) or f"{error.strerror or error}."
+        return flask.jsonify(error=f"The file could not be stored. {words}"), 507
 
 
 def comes_from_elsewhere() -> bool:
@@ -93,7 +94,7 @@ def _store(name: str, folder: Path, *, check: Callable[[Path], object]) -> None:
     target = folder / name
     if target.exists():
         raise DataError(f"There is an upload called {name} already. Rename the file, or use the one that is there.")
-    draft = folder / f".{uuid.uuid4().hex}{''.join(target.suffixes[-2:])}"
+    draft = draft_of(target, ending="".join(target.suffixes[-2:]))
     try:
         received = 0
         with draft.open("wb") as stream:

@@ -29,6 +29,7 @@ from pages._shared.parts import (
     state_badge,
 )
 from pages._shared.passes import pass_for, run_with
+from pages._shared.waiting_words import host_words, queue_words
 from pages._train.findings import findings_view
 from scetm_core import jobs
 from scetm_core.errors import RunError
@@ -49,6 +50,8 @@ CANCEL = "train-cancel"
 RESUME = "train-resume"
 
 POLL_SECONDS = 0.5
+RELAY_SECONDS = 900.0
+"""A run's heartbeat is relayed for so long, then the page looks by itself: relays of long runs would hold up others."""
 
 SCORES = (
     ("best_ari", "ARI", "Agreement of clusters with the labels, best over the paper's resolutions. 1 is perfect."),
@@ -62,11 +65,10 @@ SCORES = (
 
 def layout(run: Run) -> Component:
     """The live view."""
-    status = run.status()
     return html.Div(
         [
             dcc.Store(id=ids.ACTIVE_RUN, data=run.id),
-            dcc.Store(id=START, data=run.id if _is_new(status) else None),
+            dcc.Store(id=START, data=run.id if _is_new(run) else None),
             dcc.Store(id=RELAYED),
             dcc.Store(id=PULSE),
             dcc.Store(id=ENDED),
@@ -95,12 +97,14 @@ def buttons(run: Run) -> list[Component]:
     """Cancel and Resume, whichever applies."""
     return [
         dmc.Button("Cancel", id=CANCEL, variant="default", style=_shown(_can_cancel(run))),
-        dmc.Button("Resume", id=RESUME, style=_shown(not _is_new(run.status()) and jobs.can_resume(run))),
+        dmc.Button("Resume", id=RESUME, style=_shown(not _is_new(run) and jobs.can_resume(run))),
     ]
 
 
-def _is_new(status: Status) -> bool:
-    return status.state == "queued" and status.pid is None
+def _is_new(run: Run) -> bool:
+    """Whether nobody has started the run yet."""
+    status = run.status()
+    return status.state == "queued" and status.pid is None and not jobs.is_in_cluster(run)
 
 
 def _shown(is_shown: bool) -> dict[str, str]:
@@ -142,10 +146,12 @@ def _words(run: Run, status: Status, state: str) -> Component:
         parts = ["Stopping after this step", steps]
     elif state == "running":
         left = f"about {duration(status.eta_seconds)} left" if status.eta_seconds else ""
-        parts = [status.message.rstrip("."), steps, left]
+        parts = [status.message.rstrip("."), steps, left, host_words(status)]
     elif state == "done":
         took = (status.finished_at or 0) - (status.started_at or 0)
-        parts = ["Done", steps, f"took {duration(took)}"]
+        parts = ["Done", steps, f"took {duration(took)}" if took >= 0 else ""]  # the clock may have been set back
+    elif state == "queued":
+        parts = [*queue_words(run), steps]
     else:
         parts = [STATE_WORDS[state], steps]
     return html.Div(" · ".join(part for part in parts if part), role="status", className="status-line")
@@ -163,6 +169,9 @@ def _outcome(run: Run, status: Status, state: str) -> Component | None:
         return html.Div(notice(message, color="orange"), className="spaced")
     if state != "done":
         return None
+    if not run.has_result:
+        message = "The result of this run is gone, or was put aside as damaged. Resume works it out anew."
+        return html.Div(notice(message, color="orange"), className="spaced")
     scores = run.evaluation()
     cells = [
         score_card(label, score_in_words(scores[key]), meaning)
@@ -188,7 +197,7 @@ def start_run(request: str | None) -> Any:
     if not request:
         return no_update
     run = open_run(studio.current().runs_folder, request.split("#")[0])
-    if _is_new(run.status()) or jobs.can_resume(run):
+    if _is_new(run) or jobs.can_resume(run):
         jobs.start(run, n_slots=studio.current().n_slots)
     return f"{pass_for(run)}#{request.partition('#')[2]}"
 
@@ -204,8 +213,8 @@ def relay(set_progress: Any, request: str | None) -> Any:
     """Pass on the heartbeat of a run until it ends. Runs in a process of its own, so nothing may depend on it."""
     if not request:
         return no_update
-    run = run_with(request.partition("#")[0])
-    while jobs.state(run) not in (*FINISHED, "lost"):
+    run, until = run_with(request.partition("#")[0]), time.monotonic() + RELAY_SECONDS
+    while jobs.state(run) not in (*FINISHED, "lost") and time.monotonic() < until:
         set_progress([run.status().heartbeat])
         time.sleep(POLL_SECONDS)
     return run.status().heartbeat
@@ -239,7 +248,7 @@ def follow_run(
     figure = (
         plot_training(training_frame(metrics), max_steps=run.status().max_steps) if len(metrics) != seen else no_update
     )
-    is_starting = _is_new(run.status()) and bool(started)
+    is_starting = _is_new(run) and bool(started)
     can_resume = jobs.can_resume(run) and not is_starting
     return (
         view, figure, run.log_tail(), _shown(_can_cancel(run)), _shown(can_resume), len(metrics),

@@ -10,7 +10,9 @@ from dash.development.base_component import Component
 
 from pages._shared import ids, studio
 from pages._shared.parts import card, duration, notice, state_badge
+from pages._shared.waiting_words import queue_words
 from scetm_core import jobs
+from scetm_core.errors import RunError
 from scetm_core.runs import Run
 
 VIEW = "transfer-progress"
@@ -54,8 +56,9 @@ def view(run: Run) -> Component:
         return card(head, html.Div(notice(LOST, color="orange"), className="spaced"))
     left = f"about {duration(status.eta_seconds)} left" if status.eta_seconds else ""
     steps = f"step {status.step:,} of {status.max_steps:,}" if status.step else ""
-    words = "Stopping" if run.cancel_requested and state == "running" else status.message.rstrip(".")
-    line = " · ".join(part for part in (words, steps, left) if part)
+    is_stopping = run.cancel_requested and state == "running"
+    words = ["Stopping"] if is_stopping else queue_words(run) if state == "queued" else [status.message.rstrip(".")]
+    line = " · ".join(part for part in (*words, steps, left) if part)
     is_moving = state in ("queued", "running")
     bar = dmc.Progress(
         value=round(100 * status.progress, 1) if status.step else 100, animated=is_moving, striped=is_moving,
@@ -76,8 +79,11 @@ def view(run: Run) -> Component:
 )
 def follow_transfer(_tick: int | None, run_id: str) -> tuple[Any, Any, Any, bool, Any]:
     """Draw the transfer from its folder; open its result once it is done."""
-    run = studio.open_run(run_id)
-    state = jobs.state(run)
+    try:
+        run = studio.open_run(run_id)
+        state = jobs.state(run)
+    except RunError as error:  # deleted under the open page
+        return notice(str(error)), _shown(False), _shown(False), True, no_update
     if state == "done":
         return (
             no_update,

@@ -54,7 +54,7 @@ def test_a_run_that_ended_early_says_so(
 
 
 def test_a_run_whose_process_is_gone_is_lost(page_module: PageModule, make_shown_run: Callable[..., Run]) -> None:
-    run = make_shown_run(status=alive(pid_started=1.0, started_at=time.time() - 5))
+    run = make_shown_run(status=alive(pid_started=1.0, pid_key="", started_at=time.time() - 5))
     row = page_module("home").run_row(run)
     assert row["state"] == "lost"
     assert row["took"] == ""

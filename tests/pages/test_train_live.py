@@ -40,7 +40,7 @@ STATUSES: dict[str, Callable[[], Status]] = {
     "done": lambda: Status(state="done", step=100, max_steps=100, started_at=1000.0, finished_at=1130.0),
     "failed": lambda: Status(state="failed", step=12, max_steps=100, message="The loss is not finite. Lower the rate."),
     "cancelled": lambda: Status(state="cancelled", step=40, max_steps=100, message="Cancelled."),
-    "lost": lambda: alive(step=40, max_steps=100, pid_started=1.0),
+    "lost": lambda: alive(step=40, max_steps=100, pid_started=1.0, pid_key=""),
 }
 WORDS = {
     "new": ["queued", "Waiting for its turn"],
@@ -81,6 +81,8 @@ def test_every_state_has_its_words_and_buttons(
     state: str, make_shown_run: MakeRun, page_module: PageModule, words_in: Words, components_in: Parts
 ) -> None:
     run = make_shown_run(status=STATUSES[state]())
+    if state == "done":
+        run.result_path.touch()
     page = page_module("train").layout(run=run.id)
     text = words_in(page)
     assert all(words in text for words in [*WORDS[state], "my cells", "planted.h5ad", "50 topics"])
@@ -92,6 +94,8 @@ def test_what_follows_says_the_same_as_the_first_view(
     state: str, make_shown_run: MakeRun, live: ModuleType, words_in: Words
 ) -> None:
     run = make_shown_run(status=STATUSES[state]())
+    if state == "done":
+        run.result_path.touch()
     started = run.id if state == "new" else None
     view, figure, _, cancel, resume, seen, ticks = live.follow_run(None, 1, run.id, -1, started)
     assert all(words in words_in(view) for words in WORDS[state])
@@ -100,6 +104,14 @@ def test_what_follows_says_the_same_as_the_first_view(
     assert seen == 0
     assert "not reported yet" in figure.layout.annotations[0].text
     assert ticks == (0 if state in ("done", "failed", "cancelled") else -1)  # the clock of what has ended stands still
+
+
+def test_a_finished_run_whose_result_is_gone_can_work_it_out_anew(
+    make_shown_run: MakeRun, page_module: PageModule, words_in: Words, components_in: Parts
+) -> None:
+    page = page_module("train").layout(run=make_shown_run(status=STATUSES["done"]()).id)
+    assert "result of this run is gone" in words_in(page)
+    assert shown_buttons(page, components_in) == {"Resume"}
 
 
 def test_a_run_asked_to_stop_says_so_and_cannot_be_asked_twice(

@@ -1,0 +1,59 @@
+"""How does a training curve get to the disk and back, line by line, whenever the writer is killed? As `metrics.csv`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def append_rows(path: Path, records: Iterable[Mapping[str, float]]) -> None:
+    """Append rows, the header first when the file is new."""
+    rows = list(records)
+    if not rows:
+        return
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    with path.open("a+b") as stream:
+        size = stream.tell()
+        stream.seek(max(0, size - 4096))
+        tail = stream.read()
+        size -= len(tail) - (tail.rfind(b"\n") + 1)
+        stream.truncate(size)  # a line cut short by a kill would spoil the next one
+        if size == 0:
+            writer.writeheader()
+        writer.writerows(rows)
+        stream.write(text.getvalue().encode())
+        stream.flush()
+        os.fsync(stream.fileno())  # a checkpoint that follows must not outlive it
+
+
+def read_rows(path: Path) -> pd.DataFrame:
+    """The curve, one row per report; empty before the first.
+
+    Steps trained again after a resume count once, as they were trained last. A last line cut short by a kill is left
+    out.
+    """
+    import pandas as pd
+
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    complete = text[: text.rfind("\n") + 1]
+    if not complete:
+        return pd.DataFrame({"step": pd.Series(dtype=int)})
+    rows = pd.read_csv(io.StringIO(complete), on_bad_lines="skip")
+    return rows.drop_duplicates("step", keep="last").sort_values("step").reset_index(drop=True)
+
+
+def is_cut_short(path: Path) -> bool:
+    """Whether the last line lacks its end: its writer was killed; the next report takes it away."""
+    if not path.is_file() or not path.stat().st_size:
+        return False
+    with path.open("rb") as stream:
+        stream.seek(-1, 2)
+        return stream.read(1) != b"\n"

@@ -1,0 +1,108 @@
+"""Does the queue hand out jobs in the order that was promised, whoever's they are and whatever lies in its folder?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from scetm_core import keys
+from scetm_core.waiting import ANY, CLUSTER, CPU, GPU, HERE, Entry, Queue, home_of, queue_of
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Queue:
+    return Queue(tmp_path)
+
+
+def entry(name: str, user: str = "", queued_at: float = 1.0, *, engine: str = CLUSTER, lane: str = ANY) -> Entry:
+    path = f"users/{user}/runs/{name}" if user else f"runs/{name}"
+    return Entry(path=path, user=user, engine=engine, lane=lane, queued_at=queued_at)
+
+
+def order(queue: Queue, *, lanes: tuple[str, ...] = (GPU, CPU)) -> list[str]:
+    return [e.path.rpartition("/")[2] for e in queue.in_order(CLUSTER, working=queue.working(), lanes=lanes)]
+
+
+def fill(queue: Queue, *entries: Entry) -> None:
+    for one in entries:
+        queue.enter(one)
+
+
+def test_who_has_waited_longest_is_next(queue: Queue) -> None:
+    fill(queue, entry("c", queued_at=3.0), entry("a", queued_at=2.0), entry("b", queued_at=1.0))
+    assert order(queue) == ["b", "a", "c"]
+
+
+def test_users_take_turns_however_many_jobs_one_of_them_has(queue: Queue) -> None:
+    fill(queue, *(entry(f"anna-{n}", "anna", n) for n in range(3)), entry("bert-0", "bert", 50.0))
+    assert order(queue) == ["anna-0", "bert-0", "anna-1", "anna-2"]
+
+
+def test_who_has_less_at_work_goes_first(queue: Queue) -> None:
+    fill(queue, entry("anna-0", "anna", 1.0), entry("bert-0", "bert", 2.0))
+    queue.begin(entry("anna-at-work", "anna"))
+    assert order(queue) == ["bert-0", "anna-0"]
+
+
+def test_a_higher_priority_goes_before_all_that(queue: Queue) -> None:
+    accounts = {"bert": {"priority": 5, "password": "x"}, "anna": {}, "carl": {"priority": "high"}}
+    (queue.home / keys.ACCOUNTS_FILE).write_text(json.dumps({"accounts": accounts}))
+    fill(queue, entry("a", "anna", 1.0), entry("c", "carl", 2.0), entry("b1", "bert", 3.0), entry("b2", "bert", 4.0))
+    assert order(queue) == ["b1", "b2", "a", "c"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"accounts": 3}', '{"accounts": {"anna": null}}'])
+def test_accounts_that_cannot_be_read_do_not_stop_the_queue(queue: Queue, text: str) -> None:
+    (queue.home / keys.ACCOUNTS_FILE).write_text(text)
+    fill(queue, entry("a", "anna"))
+    assert order(queue) == ["a"]
+
+
+def test_a_worker_is_given_what_its_lanes_may_take(queue: Queue) -> None:
+    fill(
+        queue, entry("gpu", queued_at=1.0, lane=GPU), entry("any", queued_at=2.0), entry("cpu", queued_at=3.0, lane=CPU)
+    )
+    assert order(queue, lanes=(CPU,)) == ["any", "cpu"]
+    assert order(queue, lanes=(GPU,)) == ["gpu", "any"]
+    assert order(queue) == ["gpu", "any", "cpu"]
+
+
+def test_what_waits_for_a_process_of_this_machine_is_not_handed_to_the_cluster(queue: Queue) -> None:
+    fill(queue, entry("here", engine=HERE))
+    assert order(queue) == []
+
+
+def test_a_job_waits_or_works_or_is_forgotten(queue: Queue) -> None:
+    job, one = queue.home / "runs" / "a", entry("a")
+    assert not queue.is_waiting(job)
+    queue.enter(one)
+    assert (queue.is_waiting(job), queue.is_working(job)) == (True, False)
+    queue.begin(one)
+    assert (queue.is_waiting(job), queue.is_working(job)) == (False, True)
+    queue.enter(one)
+    assert (queue.is_waiting(job), queue.is_working(job)) == (True, False)
+    queue.leave(one)
+    assert (queue.is_waiting(job), queue.is_working(job)) == (False, False)
+
+
+@pytest.mark.parametrize("text", ["", "{", "3", '{"path": "runs/x"', "[1]"])
+def test_a_damaged_entry_holds_nobody_up(queue: Queue, text: str) -> None:
+    fill(queue, entry("a"))
+    (queue.folder / keys.WAITING_FOLDER / "damaged.json").write_text(text)
+    assert order(queue) == ["a"]
+
+
+def test_runs_and_tasks_of_all_users_share_the_queue_of_the_server(tmp_path: Path) -> None:
+    (tmp_path / keys.ACCOUNTS_FILE).touch()
+    run = tmp_path / "users" / "anna" / "runs" / "first"
+    for job in (run, run / keys.TASKS_FOLDER / "map-genes"):
+        assert home_of(job) == (tmp_path, "anna")
+        assert queue_of(job).entry_of(job) == Entry(path=job.relative_to(tmp_path).as_posix(), user="anna")
+    assert home_of(tmp_path / "runs" / "first") == (tmp_path, "")
+
+
+def test_a_home_that_happens_to_lie_in_a_folder_called_users_is_a_server_of_its_own(tmp_path: Path) -> None:
+    home = tmp_path / "users" / "anna"
+    assert home_of(home / "runs" / "first") == (home, "")
