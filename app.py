@@ -110,7 +110,9 @@ def main() -> int:
             app.server,
             host=who.host,
             port=who.port,
-            threads=8,
+            threads=16,
+            connection_limit=1000,  # a browser keeps six open
+            asyncore_use_poll=True,
             max_request_body_size=settings.upload_limit,
             clear_untrusted_proxy_headers=not who.behind_proxy,
             ident="",
