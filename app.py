@@ -21,6 +21,7 @@ from pages._shared.errors import answer_errors, show_error
 from scetm_core import __version__, keys
 from scetm_core.accounts import Accounts
 from scetm_core.errors import ScetmError
+from scetm_core.memory import keep_heap_compact
 
 DOCUMENT = """<!DOCTYPE html>
 <html lang="en">
@@ -89,6 +90,7 @@ def main() -> int:
     import waitress
 
     given = parse_arguments()
+    keep_heap_compact()
     folders = [*given.data_dir, *([given.file.parent] if given.file else [])]
     try:
         for path in [*folders, *([given.file] if given.file else [])]:
