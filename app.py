@@ -18,6 +18,7 @@ from pages._shared import background, figure_store, search, studio, uploads
 from pages._shared.errors import answer_errors, show_error
 from scetm_core.accounts import Accounts
 from scetm_core.errors import ScetmError
+from scetm_core.memory import keep_heap_compact
 
 DOCUMENT = """<!DOCTYPE html>
 <html lang="en">
@@ -75,6 +76,7 @@ def open_app(given: argparse.Namespace) -> tuple[Dash, studio.Studio, options.Ac
     OSError
         If the log cannot be written.
     """
+    keep_heap_compact()
     settings, who = serving.settle(given)
     app = create_app(settings, who)
     logs.set_up(settings.home)

@@ -11,6 +11,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -43,3 +45,13 @@ def _wait_for(url: str, *, seconds: float) -> None:
         except OSError:
             time.sleep(0.1)
     raise TimeoutError(url)
+
+
+def server_of(address: str) -> psutil.Process:
+    """The process that answers at an address."""
+    port = int(address.rpartition(":")[2])
+    return next(
+        psutil.Process(found.pid)
+        for found in psutil.net_connections("tcp")
+        if found.laddr and found.laddr.port == port and found.status == psutil.CONN_LISTEN and found.pid
+    )

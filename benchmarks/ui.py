@@ -15,12 +15,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import psutil
 
 from benchmarks._atlas import make_atlas
 from benchmarks._chromium import find_chromium
 from benchmarks._report import report
-from benchmarks._serve import served
+from benchmarks._serve import served, server_of
 
 FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 TARGETS = {
@@ -61,7 +60,7 @@ def _measure(home: Path, n_cells: int, *, repeats: int) -> list[dict[str, Any]]:
 
     run_id, targets = make_atlas(home, n_cells=n_cells), TARGETS.get(n_cells, {})
     with served(home) as address, sync_playwright() as driver:
-        server = _server_of(address)
+        server = server_of(address)
         browser = driver.chromium.launch(executable_path=find_chromium(), args=FLAGS)
         context = browser.new_context(viewport={"width": 1440, "height": 900})
         context.add_init_script(COUNT_REQUESTS)
@@ -95,15 +94,6 @@ def _measure(home: Path, n_cells: int, *, repeats: int) -> list[dict[str, Any]]:
         *rows,
         {"what": f"{shown}: server, GB (with mapped files {memory.rss / 1e9:.2f})", "seconds": round(own, 2)},
     ]
-
-
-def _server_of(address: str) -> psutil.Process:
-    port = int(address.rpartition(":")[2])
-    return next(
-        psutil.Process(found.pid)
-        for found in psutil.net_connections("tcp")
-        if found.laddr and found.laddr.port == port and found.status == psutil.CONN_LISTEN and found.pid
-    )
 
 
 def _seconds(page: Any, act: Callable[[], object]) -> float:

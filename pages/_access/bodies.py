@@ -110,6 +110,11 @@ class CarefulParser(HTTPRequestParser):  # type: ignore[misc]
         return TooSlow("The upload came too slowly.") if self.body_bytes_received < expected else None
 
 
+THREADS = 16
+CONNECTIONS = 1000
+"""A browser keeps six open: with waitress's 100, the 17th person waits until somebody's are closed."""
+
+
 def create_server(server: flask.Flask, who: AccessSettings, *, limits: Mapping[str, int]) -> Any:
     """Waitress on an address, which reads requests carefully.
 
@@ -130,7 +135,9 @@ def create_server(server: flask.Flask, who: AccessSettings, *, limits: Mapping[s
         server,
         host=who.host,
         port=who.port,
-        threads=8,
+        threads=THREADS,
+        connection_limit=CONNECTIONS,
+        asyncore_use_poll=True,
         max_request_body_size=max(limits.values()) + 1,
         clear_untrusted_proxy_headers=not who.behind_proxy,
         ident="",

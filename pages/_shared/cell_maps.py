@@ -15,6 +15,7 @@ from dash.development.base_component import Component
 
 from pages._shared import colors, selecting, studio
 from pages._shared.legend import legend_of
+from scetm_core.dressing import dressing_stamp
 from scetm_core.figures import default_point_size, plot_umap
 
 TOOL, HOW = "map-tool", "map-how"
@@ -95,6 +96,17 @@ def draw_map(
     window: list[float] | None = None, hidden: list[str] | None = None, tool: str | None = None,
 ) -> tuple[go.Figure, Component | None]:  # fmt: skip
     """A map of the cells of a run, and the legend below it."""
+    run = studio.open_run(run_id)
+    what = (color, size, labels, graph, selection, tuple(window or ()), tuple(hidden or ()), tool or "pan")
+    return _drawn(run_id, (studio.result_stamp(run), dressing_stamp(run), *run.topic_names().items()), *what)
+
+
+@studio.remembered(maxsize=32)
+def _drawn(
+    run_id: str, _stamps: object, color: str, size: float | None, labels: bool, graph: str, selection: str,
+    window: tuple[float, ...], hidden: tuple[str, ...], tool: str,
+) -> tuple[go.Figure, Component | None]:  # fmt: skip
+    """As `draw_map`, drawn once for all who look at the same. Shared: never change it."""
     left, right, bottom, top = window or (0.0, 0.0, 0.0, 0.0)
     figure = plot_umap(
         colors.colored_frame(run_id, color),
@@ -102,10 +114,10 @@ def draw_map(
         labels=labels,
         selected=selecting.mask_of(run_id, selection),
         window=(left, right, bottom, top) if window else None,
-        hidden=hidden or (),
+        hidden=hidden,
     )
-    redraw = {"run": run_id, "color": color, "size": size, "selection": selection, "hidden": hidden or []}
-    figure.update_layout(dragmode=DRAG.get(tool or "pan", "pan"), meta={**(figure.layout.meta or {}), "redraw": redraw})
+    redraw = {"run": run_id, "color": color, "size": size, "selection": selection, "hidden": list(hidden)}
+    figure.update_layout(dragmode=DRAG.get(tool, "pan"), meta={**(figure.layout.meta or {}), "redraw": redraw})
     return figure, legend_of(figure, graph, column=colors.category_column(run_id, color))
 
 

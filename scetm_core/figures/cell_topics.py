@@ -218,7 +218,7 @@ def _add_side_bar(figure: go.Figure, frame: pd.DataFrame, *, column: str, place:
             zmin=-0.5,
             zmax=len(colors) - 0.5,
             showscale=False,
-            text=[[plain_text(mark)] for mark in marks[starts]],
+            text=np.array([plain_text(name) for name in colors])[codes[starts], None],
             hovertemplate=f"{plain_text(column)}: %{{text}}<extra></extra>",
             name=plain_text(column),
         )

@@ -76,9 +76,9 @@ def shade_categories(
     inside, pixels = pixels_of(places, window, size)
     sums = [_sum(pixels, size, None), *(_sum(pixels, size, colors[inside, i]) for i in range(3))]
     total, *mixed = (_spread(plane, radius) for plane in sums)
-    with np.errstate(invalid="ignore"):
-        rgb = [np.nan_to_num(plane / total) for plane in mixed]
-    return np.dstack([*rgb, 255 * _opacity(total)]).round().astype(np.uint8)
+    has_cells = total > 0
+    counts = total[has_cells]
+    return _painted(has_cells, np.stack([plane[has_cells] / counts for plane in mixed], axis=1), counts)
 
 
 def shade_numbers(
@@ -102,11 +102,18 @@ def shade_numbers(
     """
     inside, pixels = pixels_of(places, window, size)
     total = _spread(_sum(pixels, size, None), radius)
-    with np.errstate(invalid="ignore"):
-        mean = np.nan_to_num(_spread(_sum(pixels, size, values[inside]), radius) / total)
+    has_cells = total > 0
+    counts = total[has_cells]
+    mean = _spread(_sum(pixels, size, values[inside]), radius)[has_cells] / counts
     share = np.clip((mean - low) / max(high - low, 1e-30), 0, 1)
-    rgb = scale[(share * (len(scale) - 1)).round().astype(np.int64)]
-    return np.dstack([rgb, 255 * _opacity(total)]).round().astype(np.uint8)
+    return _painted(has_cells, scale[(share * (len(scale) - 1)).round().astype(np.int64)], counts)
+
+
+def _painted(has_cells: npt.NDArray[np.bool_], rgb: Floats, counts: Floats) -> npt.NDArray[np.uint8]:
+    """A picture, transparent but for the pixels with cells: their colours (n, 3), 0 to 255, and their counts (n,)."""
+    picture = np.zeros((*has_cells.shape, 4), dtype=np.uint8)
+    picture[has_cells] = np.column_stack([rgb, 255 * _opacity(counts)]).round().astype(np.uint8)
+    return picture
 
 
 def over(front: npt.NDArray[np.uint8], back: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -145,11 +152,11 @@ def _spread(plane: Floats, radius: int) -> Floats:
     return spread
 
 
-def _opacity(total: Floats) -> Floats:
-    """0 for a pixel without cells, else from `MIN_OPACITY` to 1 with the logarithm of their number."""
-    highest = np.log1p(total.max(initial=0))
-    share = np.log1p(total) / highest if highest > 0 else total
-    return np.where(total > 0, MIN_OPACITY + (1 - MIN_OPACITY) * share, 0.0)
+def _opacity(counts: Floats) -> Floats:
+    """From `MIN_OPACITY` to 1 with the logarithm of the number of cells in a pixel, 1 or more."""
+    logs = np.log1p(counts)
+    opacity: Floats = MIN_OPACITY + (1 - MIN_OPACITY) * logs / logs.max(initial=1e-30)
+    return opacity
 
 
 @functools.lru_cache(maxsize=8)

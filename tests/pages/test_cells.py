@@ -18,6 +18,7 @@ from pages._shared import cell_maps
 from pages._shared.opened import is_grouping
 from pages._shared.studio import Studio
 from scetm_core import keys
+from scetm_core.own_colors import write_own_colors
 from scetm_core.runs import Run
 
 PageModule = Callable[[str], ModuleType]
@@ -193,3 +194,23 @@ def test_columns_of_many_values_do_not_group_cells(result: ad.AnnData) -> None:
     assert is_grouping(pd.Series([f"cell {i}" for i in range(N_CELLS)]))  # few enough here
     assert not is_grouping(pd.Series([f"cell {i}" for i in range(500)]))
     assert not is_grouping(pd.Series(pd.Categorical([None] * N_CELLS)))
+
+
+def test_a_map_is_drawn_once_for_all_who_look_and_anew_when_it_changes(
+    cells: ModuleType, result: ad.AnnData, shown_studio: Studio
+) -> None:
+    run = Run(shown_studio.runs_folder / DONE)
+    category = str(result.obs["batch"].astype("category").cat.categories[0])
+    first = drawn(DONE, "batch", None, True)
+    assert drawn(DONE, "batch", None, True) is first
+    assert drawn(DONE, "batch", 3.0, True) is not first
+    write_own_colors(run.path, "batch", {category: "#123456"})
+    try:
+        assert "#123456" in {trace.marker.color for trace in drawn(DONE, "batch", None, True).data}
+    finally:
+        write_own_colors(run.path, "batch", {})
+    run.write_topic_names({"topic_3": "beta cells"})
+    try:
+        assert "beta cells" in drawn(DONE, "topic_3", None, True).data[0].name
+    finally:
+        run.write_topic_names({})

@@ -87,7 +87,7 @@ def test_its_table_has_every_cell(picture: Callable[..., Any]) -> None:
 
 
 def test_points_are_left_as_they_are(app: Dash) -> None:
-    figure, _ = cell_maps.draw_map(DONE, "cell_type", None, True, graph="g")
+    figure, _ = cell_maps.draw_map(DONE, "cell_type", None, True, graph="drawn-as-points")
     assert not sharp_maps.is_picture(json.loads(figure.to_json()))
     assert not sharp_maps.is_picture({"data": [], "layout": {"meta": "picture"}})
 
