@@ -20,7 +20,7 @@ from pathlib import Path
 import filelock
 import psutil
 
-from scetm_core import keys
+from scetm_core import keys, processes
 from scetm_core.errors import RunError
 from scetm_core.jobfolder import FINISHED, JobFolder, Status
 from scetm_core.runs import Run, list_runs
@@ -89,18 +89,23 @@ def start(run: Run, *, n_slots: int = 1) -> None:
             eta_seconds=None,
         )
     )
-    spawn(run, "scetm_core.worker", "--slots", str(n_slots))
+    spawn(run, "scetm_core.worker", "--slots", str(n_slots), n_processes=run.config.train.n_processes)
 
 
-def spawn(job: JobFolder, module: str, *options: str) -> None:
+def spawn(job: JobFolder, module: str, *options: str, n_processes: int = 1) -> None:
     """Run ``python -m MODULE FOLDER OPTIONS`` as a process of its own session, which outlives this one.
+
+    Parameters
+    ----------
+    n_processes
+        That do the work together, under torchrun.
 
     Raises
     ------
     RunError
         If it cannot be started.
     """
-    worker = [sys.executable, "-m", module, str(job.path.resolve()), *options]
+    worker = processes.command(module, str(job.path.resolve()), *options, n_processes=n_processes)
     with job.log_path.open("ab") as log:
         # The go-between ends at once, so that the worker is nobody's child: a background callback that is
         # stopped kills its children, and a server that ends leaves none behind unreaped.
@@ -178,5 +183,5 @@ def _is_first_in_queue(run: Run) -> bool:
 
 
 def threads_per_run(n_slots: int) -> int:
-    """Processor threads a worker may use when `n_slots` train side by side."""
-    return max(1, (os.cpu_count() or 1) // n_slots)
+    """Processor threads a worker may use when `n_slots` train side by side, each maybe in several processes."""
+    return max(1, (os.cpu_count() or 1) // (n_slots * processes.local_world()))

@@ -23,6 +23,7 @@ import pandas as pd
 import psutil
 import scipy.sparse as sp
 
+from scetm_core import processes
 from scetm_core.config import DataConfig
 from scetm_core.data.formats import open_counts, readable
 from scetm_core.data.matrix import MAX_BLOCK, Array, StoredMatrix, tidy
@@ -76,7 +77,8 @@ def stays_on_disk(matrix: StoredMatrix, memory: str) -> bool:
         )
     if memory != "auto" or is_read_whole or matrix.layout == "csc":
         return memory == "on disk"
-    return bool(BYTES_PER_VALUE * _n_nonzero(matrix) > MEMORY_SHARE * psutil.virtual_memory().available)
+    available = psutil.virtual_memory().available / processes.local_world()  # each would hold the counts
+    return bool(BYTES_PER_VALUE * _n_nonzero(matrix) > MEMORY_SHARE * available)
 
 
 def _n_nonzero(matrix: StoredMatrix) -> int:

@@ -7,7 +7,8 @@ rows, still as numpy; `Minibatch` is the same on the device, ready for the model
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from scetm_core import keys
 from scetm_core.errors import DataError
+from scetm_core.model.ranks import GROUP
 from scetm_core.model.sparse import SparseRows
 
 if TYPE_CHECKING:
@@ -111,18 +113,27 @@ class LoadedCells:
         """
         return self if genes is None else self._with_seen(self.fractions.data, genes[self.fractions.indices])
 
-    def thinned(self, min_depth: float, *, genes: np.ndarray | None = None, rng: np.random.Generator) -> LoadedCells:
+    def thinned(
+        self, min_depth: float, *, genes: np.ndarray | None = None, rngs: Iterable[np.random.Generator]
+    ) -> LoadedCells:
         """The same cells, of which the encoder sees a random part of the counts, as if they were sequenced less.
 
         Each count is kept with a chance that is drawn for the cell between `min_depth` and 1; `genes` as in `seen_by`.
+
+        Parameters
+        ----------
+        rngs
+            One for every `GROUP` cells, so that the numbers are the same whichever process has these cells.
         """
-        fractions = self.fractions
-        chance = rng.uniform(min_depth, 1.0, len(self))
-        cell = np.repeat(np.arange(len(self), dtype=np.int32), np.diff(fractions.indptr))
-        looked_at = slice(None) if genes is None else np.flatnonzero(genes[fractions.indices])
-        cell = cell[looked_at]
+        fractions, edges = self.fractions, np.append(np.arange(0, len(self), GROUP), len(self))
+        looked_at = np.arange(fractions.nnz) if genes is None else np.flatnonzero(genes[fractions.indices])
+        cell = np.repeat(np.arange(len(self), dtype=np.int32), np.diff(fractions.indptr))[looked_at]
         counts = np.rint(fractions.data[looked_at] * self.totals[cell]).astype(np.int64)
-        kept = _binomial(counts, chance[cell], rng=rng)
+        chance, kept = np.empty(len(self)), np.empty_like(counts)
+        places = np.searchsorted(cell, edges)
+        for cells, values, rng in zip(_slices(edges), _slices(places), rngs, strict=False):
+            chance[cells] = rng.uniform(min_depth, 1.0, cells.stop - cells.start)
+            kept[values] = _binomial(counts[values], chance[cell[values]], rng=rng)
         shares = np.zeros(fractions.nnz, dtype=np.float32)
         shares[looked_at] = kept / (chance * self.totals)[cell]
         return self._with_seen(shares, shares > 0)
@@ -279,6 +290,10 @@ def normalise(counts: sp.csr_matrix) -> sp.csr_matrix:
 def _over_totals(counts: sp.csr_matrix, totals: np.ndarray) -> sp.csr_matrix:
     per_value = np.repeat(totals, np.diff(counts.indptr))
     return sp.csr_matrix(((counts.data / per_value).astype(np.float32), counts.indices, counts.indptr), counts.shape)
+
+
+def _slices(edges: np.ndarray) -> Iterator[slice]:
+    return itertools.starmap(slice, itertools.pairwise(edges.tolist()))
 
 
 def _binomial(counts: np.ndarray, chance: np.ndarray, *, rng: np.random.Generator) -> np.ndarray:
