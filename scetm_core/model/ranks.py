@@ -329,4 +329,4 @@ def _gone(store: Any, world: int) -> str:
     except RuntimeError:  # what keeps the store is gone too
         words = ""
     why = words or "It said nothing: it was killed, e.g. for want of memory."
-    return f"Another of the {world} processes that train together has ended. {why} Resume goes on where they were."
+    return f"Another of the {world} processes that train together has ended. {why} Resume goes on from its last state."
