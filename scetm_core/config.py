@@ -363,23 +363,11 @@ class TrainConfig(Config):
     )
 
     n_processes: int = setting(
-        1,
-        "Processes",
-        "That train the one model together, each on its share of every minibatch: as many as there are GPUs. The "
-        "result is that of one process, up to rounding.",
-        ge=1,
-        le=64,
-        group="Optimiser",
+        1, "Processes", "That train the model together, e.g. one for each GPU.", ge=1, le=64, group="Optimiser"
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.n_processes > 1 and self.device == "mps":
-            raise ConfigError(
-                "Several processes (n_processes) cannot train together on 'mps'. Set Device (device) to 'cpu', or "
-                "Processes to 1.",
-                field="n_processes",
-            )
         if self.early_stop and self.test_fraction == 0:
             raise ConfigError(
                 "Stop on a plateau (early_stop) needs held-out cells: set Held-out share (test_fraction) above 0.",

@@ -260,10 +260,10 @@ def test_one_epoch_visits_each_cell_once_in_minibatches_of_like_size(n_cells: in
 
 
 def test_the_order_of_cells_changes_from_epoch_to_epoch_and_seed_to_seed() -> None:
-    first, second = minibatch_rows(50, 50, 0, seed=0), minibatch_rows(50, 50, 1, seed=0)
+    first, second = minibatch_rows(50, 25, 0, seed=0), minibatch_rows(50, 25, 2, seed=0)
     assert not np.array_equal(first, second)
-    assert not np.array_equal(first, minibatch_rows(50, 50, 0, seed=1))
-    assert np.array_equal(first, minibatch_rows(50, 50, 0, seed=0))
+    assert not np.array_equal(first, minibatch_rows(50, 25, 0, seed=1))
+    assert np.array_equal(first, minibatch_rows(50, 25, 0, seed=0))
 
 
 @pytest.mark.parametrize("n_cells", [8, 9, 10, 11])

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 SINGLE_BATCH = "all"  # name of the one batch of data without a batch column
 CHUNK_CELLS = 4096  # cells loaded at once where all are gone through
+ROWS_DIVIDED = 64  # cells divided by their totals at once
 
 
 class Counts(Protocol):
@@ -192,7 +193,7 @@ class Cells:
         """Some of these cells, by their position among them."""
         rows = self.rows[places]
         return LoadedCells(
-            fractions=_over_totals(self.counts[rows], self.totals[rows]),
+            fractions=_divided(self.counts[rows], self.totals[rows]),
             batch=self.batch[rows],
             factors=self.factors[rows],
             numbers=self.numbers[rows],
@@ -284,12 +285,17 @@ def total_counts(counts: Counts) -> np.ndarray:
 def normalise(counts: sp.csr_matrix) -> sp.csr_matrix:
     """Counts over the total counts of the cell, (n_cells, n_genes); a row without counts stays empty."""
     totals = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
-    return _over_totals(counts, np.where(totals > 0, totals, 1.0))
+    return _divided(counts.astype(np.float32), np.where(totals > 0, totals, 1.0))
 
 
-def _over_totals(counts: sp.csr_matrix, totals: np.ndarray) -> sp.csr_matrix:
-    per_value = np.repeat(totals, np.diff(counts.indptr))
-    return sp.csr_matrix(((counts.data / per_value).astype(np.float32), counts.indices, counts.indptr), counts.shape)
+def _divided(rows: sp.csr_matrix, totals: np.ndarray) -> sp.csr_matrix:
+    """Float32 rows over their totals, in place; some at a time, which stay in the processor's cache."""
+    totals, lengths = totals.astype(np.float32), np.diff(rows.indptr)
+    for first in range(0, len(totals), ROWS_DIVIDED):
+        part = slice(first, first + ROWS_DIVIDED)
+        values = rows.data[rows.indptr[first] : rows.indptr[min(first + ROWS_DIVIDED, len(totals))]]
+        values /= np.repeat(totals[part], lengths[part])
+    return rows
 
 
 def _slices(edges: np.ndarray) -> Iterator[slice]:
