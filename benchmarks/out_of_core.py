@@ -149,44 +149,54 @@ def _in_own_process(path: Path, memory: str, *, n_steps: int) -> dict[str, objec
 
 
 def measure(path: Path, memory: str, *, n_steps: int) -> dict[str, object]:
-    """Seconds of each stage, cells per second of training, and peak memory of this process."""
+    """Seconds of each stage, cells per second of training, and peak memory of this process: in all, and of stages."""
     import torch
 
     from scetm_core.build import build_model
+    from scetm_core.infer import infer
     from scetm_core.model.cells import prepare_cells
-    from scetm_core.model.passes import mean_delta
+    from scetm_core.model.passes import nll_per_cell
     from scetm_core.trainer import Trainer
 
     settings = {"path": str(path), "batch_key": "batch", "memory": memory}
     changes = {"max_steps": n_steps, "report_every": 10, "evaluate_every": 10_000, "device": "cpu"}
     config = run_config_from_flat({**PRESETS["standard"].values, **settings, **changes})
-    seconds, started = {}, time.perf_counter()
+    seconds, peaks, started = {}, {}, time.perf_counter()
 
     def note(stage: str) -> None:
         nonlocal started
-        seconds[stage], started = round(time.perf_counter() - started, 1), time.perf_counter()
+        seconds[f"{stage}, s"], started = round(time.perf_counter() - started, 1), time.perf_counter()
+        peaks[f"peak until {stage}, GB"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2)
 
     data = load_dataset(config.data)
-    note("read, s")
+    note("read")
     model = build_model(data, config, device=torch.device("cpu"))
     cells = prepare_cells(data, model, batch_key="batch")
     trainer = Trainer(model, cells, config.train)
     trainer.initialise()
-    note("start, s")
+    note("start")
     rates = []
     while trainer.step < n_steps - 10:  # the last report measures the held-out cells too
         rates.append(trainer.advance().cells_per_second)
     trainer.close()
-    note("train, s")
-    mean_delta(model, cells)
-    note("embed, s")
+    note("train")
+    held_out = nll_per_cell(model, trainer.test)
+    note("held out")
+    result = infer(model, data, config)
+    note("embed")
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        result.write_h5ad(Path(folder) / "result.h5ad")
+    note("write")
     return {
         "counts": memory,
+        "format": path.suffix[1:],
+        "compression": path.stem.rpartition("-")[2],
         "cells": len(cells),
-        "file, GB": round(path.stat().st_size / 1e9, 2),
+        "file, GB": round(sum(part.stat().st_size for part in [path, *path.rglob("*")]) / 1e9, 2),
         "cells/s": round(float(np.median(rates[1:]))),
         **seconds,
-        "peak, GB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
+        "held-out NLL": round(float(held_out.mean()), 4),
+        **peaks,
     }
 
 
