@@ -31,7 +31,7 @@ from scetm_core.metrics.stability import neighbour_stability
 from scetm_core.model import ScETM
 from scetm_core.model.adversary import Adversary
 from scetm_core.model.cells import Cells, Minibatch
-from scetm_core.model.loader import BLOCKS_PER_BUFFER, Loader
+from scetm_core.model.loader import Loader
 from scetm_core.model.mmd import batch_discrepancy
 from scetm_core.model.optimiser import clip_gradients, make_optimizer
 from scetm_core.model.passes import mean_delta, nll_per_cell
@@ -114,8 +114,7 @@ class Trainer:
         if config.adversary_weight > 0 and len(model.batches) > 1:
             self.adversary = Adversary(model.config.n_topics, len(model.batches), seed=config.seed, device=model.device)
         self.low_precision = uses_low_precision(model, config)
-        self.block_size: int | None = getattr(cells.counts, "block_size", None)  # both of the order of cells
-        self.blocks_per_buffer: int = getattr(cells.counts, "blocks_per_buffer", BLOCKS_PER_BUFFER)
+        self.block_size: int | None = getattr(cells.counts, "block_size", None)  # of the order of cells
         self.generator = torch.Generator(device=model.device)
         self.reference: Reference | None = None
         self.loader: Loader | None = None
@@ -208,7 +207,6 @@ class Trainer:
                 first_step=self.step,
                 n_steps=self.config.max_steps - self.step,
                 block_size=self.block_size,
-                blocks_per_buffer=self.blocks_per_buffer,
                 min_depth=self.config.min_depth,
                 seen_genes=_seen_genes(self.model),
                 ranks=self.ranks,
@@ -372,7 +370,6 @@ class Trainer:
             **{name: value if math.isfinite(value) else None for name, value in finite.items()},
             "checks_without_progress": self.checks_without_progress,
             "block_size": self.block_size,
-            "blocks_per_buffer": self.blocks_per_buffer,
             "rollbacks": self.rollbacks,
             "rate_scale": self.rate_scale,
             "seconds": self.seconds,
@@ -388,7 +385,6 @@ class Trainer:
         if "watched" in tensors:
             self.watched = tensors["watched"].cpu().numpy()
         self.step, self.seconds, self.block_size = position["step"], position["seconds"], position["block_size"]
-        self.blocks_per_buffer = position.get("blocks_per_buffer", BLOCKS_PER_BUFFER)
         self.rollbacks, self.rate_scale = position["rollbacks"], position["rate_scale"]
         self.checks_without_progress = position["checks_without_progress"]
         self.best_test_nll = math.inf if position["best_test_nll"] is None else position["best_test_nll"]

@@ -99,6 +99,7 @@ def help_with(path: Path, *, n_slots: int = 1) -> int:
     from scetm_core.analysis import help_train
     from scetm_core.model.ranks import joined
 
+    log.setLevel(logging.WARNING)  # the first process tells the rest
     torch.set_num_threads(jobs.threads_per_run(n_slots))
     try:
         with joined() as ranks:

@@ -35,11 +35,8 @@ if TYPE_CHECKING:
 BYTES_PER_VALUE = 24  # of counts in memory: value and position, three times over while they are made ready
 MEMORY_SHARE = 0.5  # of what is available: more is not taken for counts
 BLOCK_VALUES = 125_000  # stored values of a block of neighbouring cells (1 MB with their positions), at least
-CHUNKS_PER_BLOCK = 2  # of the file, that a block is as long as: one more is unpacked, as blocks begin anywhere
-MAX_BLOCK_VALUES = 1_500_000
+MAX_BLOCK_VALUES = 350_000  # of a file in long chunks, which are unpacked whole; 128 blocks are shuffled together
 MAX_BLOCK_SIZE = 1024  # cells
-BUFFER_VALUES = 32_000_000  # stored values of the blocks that are shuffled together (256 MB), at most
-MIN_BLOCKS_PER_BUFFER, MAX_BLOCKS_PER_BUFFER = 16, 128
 ROWS_SUMMED = 256  # cells of which totals are taken at once
 VALUES_MOVED = 1 << 17  # stored values whose genes are renumbered at once
 
@@ -208,10 +205,7 @@ class StoredCounts:
     totals
         Total counts of each cell, (n_cells,).
     block_size
-        How many neighbouring cells are best read together: a chunk of the file is unpacked whole, whatever is needed
-        of it.
-    blocks_per_buffer
-        How many such blocks fit into the memory set aside for a buffer.
+        How many neighbouring cells are best read together.
     """
 
     def __init__(self, config: DataConfig, seen: Seen) -> None:
@@ -223,10 +217,8 @@ class StoredCounts:
         self._is_tidy = seen.is_tidy
         self.shape = (len(self._rows), int(seen.genes.sum()))
         per_cell = seen.n_nonzero / max(len(self._rows), 1)
-        block_values = np.clip(CHUNKS_PER_BLOCK * seen.chunk_values, BLOCK_VALUES, MAX_BLOCK_VALUES)
+        block_values = np.clip(seen.chunk_values, BLOCK_VALUES, MAX_BLOCK_VALUES)
         self.block_size = int(np.clip(block_values / max(per_cell, 1), 1, MAX_BLOCK_SIZE))
-        n_blocks = BUFFER_VALUES / (self.block_size * max(per_cell, 1))
-        self.blocks_per_buffer = int(np.clip(n_blocks, MIN_BLOCKS_PER_BUFFER, MAX_BLOCKS_PER_BUFFER))
         self._lock, self._handle = threading.Lock(), contextlib.ExitStack()
         self._matrix: StoredMatrix | None = None
         weakref.finalize(self, self._handle.close)

@@ -24,7 +24,7 @@ from scetm_core.model.cells import Cells, LoadedCells, Minibatch
 from scetm_core.model.ranks import ALONE, GROUP, Ranks, Share
 from scetm_core.model.sparse import SparseRows
 
-BLOCKS_PER_BUFFER = 128  # stretches of neighbouring cells that are shuffled together, unless the counts say
+BLOCKS_PER_BUFFER = 128  # stretches of neighbouring cells that are shuffled together
 MINIBATCHES_AHEAD = 2  # prepared while the model is at work on another
 BUFFERS_AHEAD = 1  # read while another is used up
 
@@ -33,15 +33,7 @@ PREPARING, READING = "prepare minibatches", "read counts"  # what the threads ar
 Result = TypeVar("Result")
 
 
-def minibatch_rows(
-    n_cells: int,
-    size: int,
-    step: int,
-    *,
-    seed: int,
-    block_size: int | None = None,
-    blocks_per_buffer: int = BLOCKS_PER_BUFFER,
-) -> np.ndarray:
+def minibatch_rows(n_cells: int, size: int, step: int, *, seed: int, block_size: int | None = None) -> np.ndarray:
     """Rows of the minibatch of a step (numbered from 0), in ascending order.
 
     Each epoch visits every cell once, in minibatches of equal size up to one cell and of at most `size`, so that no
@@ -51,13 +43,11 @@ def minibatch_rows(
     ----------
     block_size
         Neighbouring cells that are read together, for counts on disk; None draws from all cells at once.
-    blocks_per_buffer
-        Such blocks, from all over the data, whose cells are shuffled together.
     """
     per_epoch = math.ceil(n_cells / size)
     epoch, place = divmod(step, per_epoch)
     first, last = _first_cell(n_cells, per_epoch, place), _first_cell(n_cells, per_epoch, place + 1)
-    return np.sort(_order_of_cells(n_cells, size, epoch, seed, block_size, blocks_per_buffer)[first:last])
+    return np.sort(_order_of_cells(n_cells, size, epoch, seed, block_size)[first:last])
 
 
 def _first_cell(n_cells: int, n_minibatches: int, place: int) -> int:
@@ -67,9 +57,7 @@ def _first_cell(n_cells: int, n_minibatches: int, place: int) -> int:
 
 
 @functools.lru_cache(maxsize=2)
-def _order_of_cells(
-    n_cells: int, size: int, epoch: int, seed: int, block_size: int | None, blocks_per_buffer: int
-) -> np.ndarray:
+def _order_of_cells(n_cells: int, size: int, epoch: int, seed: int, block_size: int | None) -> np.ndarray:
     """Order in which an epoch visits the cells, (n_cells,)."""
     rng = np.random.default_rng([seed, 2, epoch])
     if block_size is None:
@@ -78,16 +66,16 @@ def _order_of_cells(
     starts = rng.permutation(math.ceil((n_cells + shift) / block_size)) * block_size - shift
     order = (starts[:, None] + np.arange(block_size)).ravel()
     order = order[(order >= 0) & (order < n_cells)]
-    n_minibatches, together = math.ceil(n_cells / size), minibatches_per_buffer(size, block_size, blocks_per_buffer)
+    n_minibatches, together = math.ceil(n_cells / size), minibatches_per_buffer(size, block_size)
     for place in range(0, n_minibatches, together):
         last = min(place + together, n_minibatches)
         rng.shuffle(order[_first_cell(n_cells, n_minibatches, place) : _first_cell(n_cells, n_minibatches, last)])
     return order
 
 
-def minibatches_per_buffer(size: int, block_size: int, blocks_per_buffer: int = BLOCKS_PER_BUFFER) -> int:
+def minibatches_per_buffer(size: int, block_size: int) -> int:
     """Minibatches whose cells are read and shuffled together, where counts are on disk."""
-    return max(1, blocks_per_buffer * block_size // size)
+    return max(1, BLOCKS_PER_BUFFER * block_size // size)
 
 
 class Loader:
@@ -110,7 +98,7 @@ class Loader:
         Where minibatches go.
     first_step, n_steps
         The steps to prepare.
-    block_size, blocks_per_buffer
+    block_size
         Of the order of cells, see `minibatch_rows`; where the counts are on disk, buffers of blocks are read.
     min_depth
         Least share of its counts that the encoder sees of a cell, see `LoadedCells.thinned`.
@@ -132,7 +120,6 @@ class Loader:
         first_step: int,
         n_steps: int,
         block_size: int | None = None,
-        blocks_per_buffer: int = BLOCKS_PER_BUFFER,
         min_depth: float = 1.0,
         seen_genes: np.ndarray | None = None,
         n_threads: int = 1,
@@ -140,7 +127,6 @@ class Loader:
     ) -> None:
         self._cells, self._size, self._seed, self._device = cells, minibatch_size, seed, device
         self._ranks, self._block_size, self._min_depth, self._seen_genes = ranks, block_size, min_depth, seen_genes
-        self._blocks_per_buffer = blocks_per_buffer
         self._preparers = ThreadPoolExecutor(n_threads, thread_name_prefix=PREPARING)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix=READING)
         steps = range(first_step, first_step + n_steps)
@@ -173,14 +159,7 @@ class Loader:
             pool.shutdown(wait=True)
 
     def _rows(self, step: int) -> np.ndarray:
-        return minibatch_rows(
-            len(self._cells),
-            self._size,
-            step,
-            seed=self._seed,
-            block_size=self._block_size,
-            blocks_per_buffer=self._blocks_per_buffer,
-        )
+        return minibatch_rows(len(self._cells), self._size, step, seed=self._seed, block_size=self._block_size)
 
     def _from_memory(self, steps: range) -> Iterator[Callable[[], tuple[np.ndarray, Minibatch]]]:
         """What is to be done for each step."""
@@ -203,7 +182,7 @@ class Loader:
         """Steps that share a buffer."""
         assert self._block_size is not None
         per_epoch = math.ceil(len(self._cells) / self._size)
-        together = minibatches_per_buffer(self._size, self._block_size, self._blocks_per_buffer)
+        together = minibatches_per_buffer(self._size, self._block_size)
         first = steps.start
         while first < steps.stop:
             place = first % per_epoch
