@@ -51,9 +51,9 @@ def scored_run(data: Any, settings: Mapping[str, Any], *, seed: int, options: ar
     """Scores of scETM, trained in this process: the held-out NLL does not leave another one."""
     from scetm_core.build import build_model
     from scetm_core.model.cells import cells_to_embed
+    from scetm_core.model.passes import mean_delta
     from scetm_core.model.scetm import resolve_device
     from scetm_core.train import fit
-    from scetm_core.trainer import mean_delta
 
     config = run_config_from_flat({"seed": seed, "batch_key": options.batch_key, **settings})
     started = time.monotonic()

@@ -9,12 +9,13 @@ import argparse
 import json
 import logging
 import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scetm_core import keys
+from scetm_core import keys, processes
 from scetm_core.account_commands import add_commands as add_account_commands
 from scetm_core.config import SECTIONS, DataConfig, RunConfig, TrainConfig, run_config_from_flat
 from scetm_core.errors import ConfigError, ScetmError
@@ -194,20 +195,25 @@ def run_check(options: argparse.Namespace) -> int:
 
 
 def run_train(options: argparse.Namespace) -> int:
-    """Run the whole analysis in the foreground."""
+    """Run the whole analysis in the foreground; as several processes, where they are asked for."""
     from scetm_core.runs import Run
 
+    if processes.rank() > 0:
+        from scetm_core.worker import help_with
+
+        return help_with(options.out)
     preset = dict(PRESETS[options.preset].values) if options.preset else {}
     given = _given_settings(options, [RunConfig, *SECTIONS.values()])
     for name in ("path", "rho_gmt", "rho_file"):
         if given.get(name):
             given[name] = str(Path(given[name]).expanduser().resolve())
     config = run_config_from_flat({"name": options.out.name, **preset, **given})
-    if options.resume and options.out.exists():
-        run = _run_to_resume(options, {**preset, **given})
-    else:
-        run = Run.create(options.out, config)
-    return _run_in_foreground(run)
+    resumed = _run_to_resume(options, {**preset, **given}) if options.resume and options.out.exists() else None
+    n_processes = given.get("n_processes", (resumed.config if resumed else config).train.n_processes)
+    if n_processes > processes.world() == 1:
+        again = processes.command("scetm_core", *options.arguments, n_processes=n_processes)
+        return subprocess.run(again, check=False).returncode
+    return _run_in_foreground(resumed or Run.create(options.out, config))
 
 
 def run_transfer(options: argparse.Namespace) -> int:
@@ -260,13 +266,16 @@ def _run_in_foreground(run: Run) -> int:
 
 
 def _run_to_resume(options: argparse.Namespace, given: dict[str, Any]) -> Run:
-    """The run in --out, ready to go on; its settings are its own, so others must not be given beside."""
+    """The run in --out, ready to go on; its settings are its own, so others must not be given beside.
+
+    But for the number of processes, which changes nothing in the result.
+    """
     from scetm_core.runs import Run
 
     run = Run(options.out)
     own = run.config.to_dict()
     flat = {**own, **own["data"], **own["model"], **own["train"], **(own["transfer"] or {})}
-    if changed := sorted(name for name, value in given.items() if flat.get(name) != value):
+    if changed := sorted(name for name, value in given.items() if flat.get(name) != value and name != "n_processes"):
         raise ConfigError(
             f"The run in {options.out} has other settings: {', '.join(changed)}. A run keeps its settings; "
             "leave these options out to resume, or train into a new folder."
@@ -384,6 +393,7 @@ def _load_scored(target: Path) -> tuple[ad.AnnData, Run | None]:
 def main(arguments: list[str] | None = None) -> int:
     """Parse, run, and turn errors into one line on stderr."""
     options = build_parser().parse_args(arguments)
+    options.arguments = sys.argv[1:] if arguments is None else arguments
     try:
         return int(options.run(options))
     except ScetmError as error:

@@ -19,11 +19,13 @@ from scetm_core.errors import RunError
 from scetm_core.infer import infer
 from scetm_core.memory import peak_memory_mb
 from scetm_core.model.cells import CellData, prepare_cells
+from scetm_core.model.passes import nll_per_cell
+from scetm_core.model.ranks import ALONE, Ranks
 from scetm_core.model.scetm import ScETM, resolve_device
 from scetm_core.reporter import Cancelled, Reporter
 from scetm_core.runs import Run
 from scetm_core.train import fit
-from scetm_core.trainer import Record, nll_per_cell
+from scetm_core.trainer import Record
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -33,8 +35,13 @@ JUDGED_CELLS = 4000  # cells whose NLL is compared with that of the mean mixture
 log = logging.getLogger("scetm")
 
 
-def analyse(run: Run, report: Reporter) -> None:
+def analyse(run: Run, report: Reporter, ranks: Ranks = ALONE) -> None:
     """Train a run on its own data, and work out its result.
+
+    Parameters
+    ----------
+    ranks
+        The processes that train together; this is the first. The others call `help_train`, and end when it is trained.
 
     Raises
     ------
@@ -48,13 +55,36 @@ def analyse(run: Run, report: Reporter) -> None:
     is_whole, started = run.metrics().empty, time.monotonic()
     device = resolve_device(config.train.device)
     model = build_model(data, config, device=device)
-    train_model(run, report, model, data, start=True)
+    train_model(run, report, model, data, start=True, ranks=ranks)
+    ranks.leave()
     report.stage("inferring", "Embedding the cells.")
     result = infer(model, data, config)
     seconds = time.monotonic() - started if is_whole else None  # of a resumed run only a part is known
     embed_and_score(run, report, result, seconds=seconds)
     report.update(message="Judging the topics and the training.")
     run.write_evaluation({**run.evaluation(), **judge_run(run, model, data, result)})
+
+
+def help_train(run: Run, ranks: Ranks) -> None:
+    """Train a run's model together with the process that analyses the run; nothing is written.
+
+    Raises
+    ------
+    ScetmError
+        As `analyse`.
+    """
+    config = run.config
+    if config.transfer is not None:  # which the first process does alone
+        ranks.leave()
+        return
+    data = load_dataset(config.data)
+    model = build_model(data, config, device=resolve_device(config.train.device))
+    records = fit(model, data, config.train, batch_key=config.data.batch_key, ranks=ranks)
+    with contextlib.closing(records):
+        for _ in records:
+            if ranks.agree(False):  # asked by the first process: is the run cancelled?
+                return
+    ranks.leave()
 
 
 def load_input(run: Run, report: Reporter) -> CellData:
@@ -67,12 +97,12 @@ def load_input(run: Run, report: Reporter) -> CellData:
     return data
 
 
-def train_model(run: Run, report: Reporter, model: ScETM, data: CellData, *, start: bool) -> None:
+def train_model(run: Run, report: Reporter, model: ScETM, data: CellData, *, start: bool, ranks: Ranks = ALONE) -> None:
     """Train a model in place, or go on where the run's last checkpoint is; writes vocabulary, curve and weights.
 
     Parameters
     ----------
-    start
+    start, ranks
         As in `fit`.
     """
     config = run.config
@@ -87,13 +117,14 @@ def train_model(run: Run, report: Reporter, model: ScETM, data: CellData, *, sta
         checkpoints=run.checkpoint_path,
         resume=True,
         start=start,
+        ranks=ranks,
     )
     eta = _Eta(config.train.max_steps)
     with contextlib.closing(records):  # leaving early keeps a checkpoint
         for record in records:
             run.append_metrics([dataclasses.asdict(record)])
             report.update(step=record.step, epoch=record.epoch, eta_seconds=eta.after(record))
-            if run.cancel_requested:
+            if ranks.agree(run.cancel_requested):
                 raise Cancelled
     model.save(run.model_path)
 

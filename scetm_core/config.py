@@ -362,6 +362,10 @@ class TrainConfig(Config):
         "auto", "Device", "'auto' takes a GPU where there is one.", choices=("auto", "cpu", "cuda", "mps")
     )
 
+    n_processes: int = setting(
+        1, "Processes", "That train the model together, e.g. one for each GPU.", ge=1, le=64, group="Optimiser"
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.early_stop and self.test_fraction == 0:

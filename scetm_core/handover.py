@@ -11,13 +11,13 @@ import dataclasses
 import logging
 import signal
 import socket
-import sys
 import time
 from collections.abc import Iterable
 
-from scetm_core import jobs, keys
+from scetm_core import jobs, keys, processes
 from scetm_core.errors import RunError
 from scetm_core.jobfolder import FINISHED, JobFolder, Status
+from scetm_core.runs import Run
 from scetm_core.supervisor import End, report_end, run_to_end
 from scetm_core.waiting import CLUSTER, Entry, Queue
 
@@ -115,8 +115,9 @@ def _command_of(job: JobFolder) -> list[str]:
     """As `jobs.command`, without a second supervisor: this process is the one."""
     folder = str(job.path.resolve())
     if job.noun == "task":
-        return [sys.executable, "-m", "scetm_core.answers", folder]
-    return [sys.executable, "-m", "scetm_core.worker", folder, "--slots", "0"]
+        return processes.command("scetm_core.answers", folder, n_processes=1)
+    n_processes = Run(job.path).config.train.n_processes
+    return processes.command("scetm_core.worker", folder, "--slots", "0", n_processes=n_processes)
 
 
 def _is_at_work(queue: Queue, entry: Entry) -> bool:

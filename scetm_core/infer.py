@@ -14,7 +14,7 @@ from scetm_core.config import RunConfig
 from scetm_core.gene_names import SYMBOL, symbols_of
 from scetm_core.model import ScETM
 from scetm_core.model.cells import CHUNK_CELLS, CellData, cells_to_embed
-from scetm_core.trainer import mean_delta
+from scetm_core.model.passes import mean_delta
 
 
 def infer(model: ScETM, data: CellData, config: RunConfig, *, chunk_size: int = CHUNK_CELLS) -> ad.AnnData:

@@ -22,7 +22,7 @@ from pathlib import Path
 import filelock
 import psutil
 
-from scetm_core import broker
+from scetm_core import broker, processes
 from scetm_core.errors import RunError
 from scetm_core.jobfolder import FINISHED, JobFolder, Status
 from scetm_core.runs import Run
@@ -149,7 +149,14 @@ def start(run: Run, *, n_slots: int = 1) -> None:
     if not broker.address():
         queue = queue_of(run.path)
         queue.enter(_entry_here(queue, run))
-    spawn(run, "scetm_core.worker", "--slots", str(n_slots), lane=lane_of(run))
+    spawn(
+        run,
+        "scetm_core.worker",
+        "--slots",
+        str(n_slots),
+        lane=lane_of(run),
+        n_processes=run.config.train.n_processes,
+    )
 
 
 def lane_of(run: Run) -> str:
@@ -157,7 +164,7 @@ def lane_of(run: Run) -> str:
     return {"auto": ANY, "cuda": GPU}.get(run.config.train.device, CPU)
 
 
-def spawn(job: JobFolder, module: str, *options: str, lane: str = CPU) -> None:
+def spawn(job: JobFolder, module: str, *options: str, lane: str = CPU, n_processes: int = 1) -> None:
     """Run ``python -m MODULE FOLDER OPTIONS`` as a process of its own session, which outlives this one.
 
     Where a broker is set, a worker of the cluster does, on whatever machine (`handover`).
@@ -166,6 +173,8 @@ def spawn(job: JobFolder, module: str, *options: str, lane: str = CPU) -> None:
     ----------
     lane
         Which workers of the cluster may take it.
+    n_processes
+        That do the work together, under torchrun.
 
     Raises
     ------
@@ -175,7 +184,7 @@ def spawn(job: JobFolder, module: str, *options: str, lane: str = CPU) -> None:
     if broker.address():
         _hand_over(job, lane)
         return
-    worker = command(job, module, *options)
+    worker = command(job, module, *options, n_processes=n_processes)
     with job.log_path.open("ab") as log:
         # The go-between ends at once, so that the worker is nobody's child: a background callback that is
         # stopped kills its children, and a server that ends leaves none behind unreaped.
@@ -192,9 +201,11 @@ def spawn(job: JobFolder, module: str, *options: str, lane: str = CPU) -> None:
             raise RunError(f"The worker of {job.noun} {job.id} could not be started: {error}.") from error
 
 
-def command(job: JobFolder, module: str, *options: str) -> list[str]:
+def command(job: JobFolder, module: str, *options: str, n_processes: int = 1) -> list[str]:
     """The command line of a worker, with the small process beside it that sees how it ends."""
-    return [sys.executable, "-m", "scetm_core.supervisor", module, str(job.path.resolve()), *options]
+    folder = str(job.path.resolve())
+    worker = processes.command(module, folder, *options, n_processes=n_processes)
+    return [sys.executable, "-m", "scetm_core.supervisor", folder, *worker]
 
 
 def _hand_over(job: JobFolder, lane: str) -> None:
@@ -325,6 +336,9 @@ def place_in_queue(run: JobFolder) -> int | None:
 
 
 def threads_per_run(n_slots: int) -> int:
-    """Processor threads a worker may use when `n_slots` train side by side; a worker of the cluster is told them."""
+    """Processor threads a worker may use when `n_slots` train side by side, each maybe in several processes.
+
+    A worker of the cluster is told them.
+    """
     given = int(os.environ.get(THREADS_VARIABLE, "0"))
-    return given or max(1, (os.cpu_count() or 1) // n_slots)
+    return given or max(1, (os.cpu_count() or 1) // (n_slots * processes.local_world()))

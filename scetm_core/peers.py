@@ -92,9 +92,9 @@ def embed_with_scetm(counts: ad.AnnData, seed: int, tell: Tell, *, settings: Map
     from scetm_core.build import build_model
     from scetm_core.config import run_config_from_flat
     from scetm_core.model.cells import cells_to_embed
+    from scetm_core.model.passes import mean_delta
     from scetm_core.model.scetm import resolve_device
     from scetm_core.train import fit
-    from scetm_core.trainer import mean_delta
 
     batch_key = BATCH if BATCH in counts.obs else None
     config = run_config_from_flat({"seed": seed, "batch_key": batch_key, **settings})

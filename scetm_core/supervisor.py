@@ -1,6 +1,6 @@
 """How did a worker end that could not say so itself? Waits for it, and writes into its folder what the system tells.
 
-Started as ``python -m scetm_core.supervisor MODULE FOLDER OPTIONS`` by `jobs.spawn`. A worker is nobody's child but
+Started as ``python -m scetm_core.supervisor FOLDER COMMAND...`` by `jobs.spawn`. A worker is nobody's child but
 this small process's, so its exit status is seen by somebody, and want of memory is told from a signal of somebody
 else's. If the supervisor is killed as well, or the computer is switched off, the job shows as lost, as before.
 """
@@ -24,7 +24,7 @@ from typing import BinaryIO
 
 import filelock
 
-from scetm_core import keys
+from scetm_core import keys, processes
 from scetm_core.errors import RunError
 from scetm_core.jobfolder import FINISHED, JobFolder
 
@@ -54,6 +54,8 @@ def supervise(job: JobFolder, command: list[str]) -> End:
     queued_at = job.status().queued_at  # says so if the folder is gone already
     end, pid = run_to_end(command)
     try:
+        if processes.is_launcher(command):  # the worker was its child
+            pid = job.status().pid or pid
         report_end(job, end, pid=pid, queued_at=queued_at)
     except RunError as error:
         if job.path.is_dir():
@@ -195,10 +197,10 @@ class _MemoryWatch:
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry of the supervising process; its exit status is the worker's."""
-    module, folder, *options = sys.argv[1:] if arguments is None else arguments
+    folder, *command = sys.argv[1:] if arguments is None else arguments
     logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
     try:
-        end = supervise(JobFolder(folder), [sys.executable, "-m", module, folder, *options])
+        end = supervise(JobFolder(folder), command)
     except RunError as error:
         log.error("%s", error)
         return 1

@@ -190,7 +190,8 @@ def _train(data: CellData, config: RunConfig, *, on_progress: Callable[[float], 
 def _mean_mixture_nll(model: ScETM, data: CellData, config: RunConfig) -> float:
     """NLL of the held-out cells if each had the mean mixture of topics: what is known without topics."""
     from scetm_core.model.cells import prepare_cells
-    from scetm_core.trainer import nll_per_cell, split_cells
+    from scetm_core.model.passes import nll_per_cell
+    from scetm_core.trainer import split_cells
 
     _, held_out = split_cells(len(data.obs), config.train.test_fraction, seed=config.train.seed)
     cells = prepare_cells(data, model, batch_key=config.data.batch_key).subset(held_out)

@@ -12,6 +12,7 @@ from scetm_core.checkpoints import read_checkpoint, write_checkpoint
 from scetm_core.config import TrainConfig
 from scetm_core.model import ScETM
 from scetm_core.model.cells import CellData, prepare_cells
+from scetm_core.model.ranks import ALONE, Ranks
 from scetm_core.trainer import Record, Trainer
 
 __all__ = ["Record", "fit"]
@@ -26,6 +27,7 @@ def fit(
     checkpoints: Path | None = None,
     resume: bool = False,
     start: bool = True,
+    ranks: Ranks = ALONE,
 ) -> Generator[Record, None, None]:
     """Train `model` in place, yielding a `Record` every `config.report_every` steps and at the end.
 
@@ -47,6 +49,9 @@ def fit(
     start
         Begin as the model's settings say, from the data or from N(0, 1). False: from the weights as they are, which
         then must not need a reference (`anchor_weight` and `mmd_weight` 0).
+    ranks
+        The processes that train this model together: each calls this with the same model, data and settings. The
+        first one starts the model, or reads the checkpoint, and writes.
 
     Raises
     ------
@@ -55,14 +60,15 @@ def fit(
     TrainingError
         If the loss is not finite, and is not again at a lower learning rate.
     """
-    trainer = Trainer(model, prepare_cells(data, model, batch_key=batch_key), config)
-    found = None
+    trainer = Trainer(model, prepare_cells(data, model, batch_key=batch_key), config, ranks=ranks)
+    checkpoints, found = checkpoints if ranks.is_first else None, None
     if resume and checkpoints is not None:
         found = read_checkpoint(checkpoints, names=model.description()["names"], device=model.device)
     if found is not None:
         trainer.restore(found)
-    elif start:
+    elif start and ranks.is_first:
         trainer.initialise()
+    trainer.follow_first()
     saved = trainer.step
     try:
         while not trainer.finished:

@@ -7,6 +7,8 @@ one exactly (on one device).
 
 Beside the ELBO the loss may hold cells near that reference (anchor), the batches near each other (MMD), and the
 encoder at odds with a discriminator (adversary); all are off in the published scETM.
+
+Several processes may train together (`scetm_core.model.ranks`): each works on its share of every minibatch.
 """
 
 from __future__ import annotations
@@ -28,12 +30,15 @@ from scetm_core.errors import DataError, TrainingError
 from scetm_core.metrics.stability import neighbour_stability
 from scetm_core.model import ScETM
 from scetm_core.model.adversary import Adversary
-from scetm_core.model.cells import CHUNK_CELLS, Cells, Minibatch
-from scetm_core.model.likelihood import has_fast_bfloat16
+from scetm_core.model.cells import Cells, Minibatch
 from scetm_core.model.loader import Loader
 from scetm_core.model.mmd import batch_discrepancy
+from scetm_core.model.optimiser import clip_gradients, make_optimizer
+from scetm_core.model.passes import mean_delta, nll_per_cell
+from scetm_core.model.ranks import ALONE, Ranks, Share, SharedBatchNorm
 from scetm_core.model.scetm import Elbo
 from scetm_core.model.start import Reference, start_model
+from scetm_core.training_checks import refuse_empty_shares, say_what_has_no_effect, uses_low_precision
 
 LOWERED_RATE = 0.1  # of the learning rate, after a loss that was not finite
 STABLE = 0.7  # share of a cell's neighbours that stay the same from one check to the next, of a settled embedding
@@ -80,11 +85,19 @@ def split_cells(n_cells: int, test_fraction: float, *, seed: int) -> tuple[np.nd
 
 
 class Trainer:
-    """Model, optimiser and position of one training."""
+    """Model, optimiser and position of one training.
 
-    def __init__(self, model: ScETM, cells: Cells, config: TrainConfig) -> None:
-        self.model, self.config = model, config
-        _say_what_has_no_effect(model, config)
+    Parameters
+    ----------
+    cells
+        All of them; some are held out.
+    ranks
+        The processes that train this model together.
+    """
+
+    def __init__(self, model: ScETM, cells: Cells, config: TrainConfig, *, ranks: Ranks = ALONE) -> None:
+        self.model, self.config, self.ranks = model, config, ranks
+        say_what_has_no_effect(model, config)
         train_rows, test_rows = split_cells(len(cells), config.test_fraction, seed=config.seed)
         self.train, self.test = cells.subset(train_rows), cells.subset(test_rows)
         if config.early_stop and not len(test_rows):
@@ -93,11 +106,14 @@ class Trainer:
                 "Held-out share (test_fraction), or turn off Stop on a plateau (early_stop)."
             )
         self.steps_per_epoch = math.ceil(len(self.train) / config.minibatch_size)
-        self.optimizer = _optimizer(model, config)
+        refuse_empty_shares(len(self.train) // self.steps_per_epoch, ranks.world)
+        if isinstance(model.norm, SharedBatchNorm):
+            model.norm.ranks = ranks
+        self.optimizer = make_optimizer(model, config)
         self.adversary: Adversary | None = None
         if config.adversary_weight > 0 and len(model.batches) > 1:
             self.adversary = Adversary(model.config.n_topics, len(model.batches), seed=config.seed, device=model.device)
-        self.low_precision = _uses_low_precision(model, config)
+        self.low_precision = uses_low_precision(model, config)
         self.block_size: int | None = getattr(cells.counts, "block_size", None)  # of the order of cells
         self.generator = torch.Generator(device=model.device)
         self.reference: Reference | None = None
@@ -137,6 +153,14 @@ class Trainer:
         if self.loader is not None:
             self.loader.close()
             self.loader = None
+
+    def follow_first(self) -> None:
+        """Bring all processes to where the first one stands."""
+        if self.ranks.world > 1:
+            own = self.checkpoint() if self.ranks.is_first else Checkpoint({}, {})
+            found = Checkpoint(self.ranks.agree_on_tensors(own.tensors), self.ranks.agree(own.position))
+            if not self.ranks.is_first:
+                self.restore(found)
 
     def advance(self) -> Record:
         """Train up to the next report; after a loss that is not finite, once more from the last report, slower."""
@@ -185,6 +209,7 @@ class Trainer:
                 block_size=self.block_size,
                 min_depth=self.config.min_depth,
                 seen_genes=_seen_genes(self.model),
+                ranks=self.ranks,
             )
         self.model.train()
         while self.step < last:
@@ -192,10 +217,14 @@ class Trainer:
             sums += self._update(places, minibatch)
             n_cells += len(places)
             self.step += 1
-        return n_cells, sums
+        return n_cells, self.ranks.sum(sums)
 
     def _update(self, places: np.ndarray, minibatch: Minibatch) -> Tensor:
-        """One step on some training cells; returns nll, kl and the gradient's norm without waiting for the device."""
+        """One step on some training cells, all of them or this process's share; asks nothing of the device.
+
+        Returns nll, kl and the gradient's norm, of which those of all processes add up to the minibatch's.
+        """
+        share = self.ranks.share(len(places))
         self.generator.manual_seed(_mix(self.config.seed, self.step))
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(self.step)
@@ -204,31 +233,44 @@ class Trainer:
             kl_weight=self._kl_weight(self.step),
             generator=self.generator,
             low_precision=self.low_precision,
+            share=share,
         )
-        loss = elbo.loss + self._pull(elbo, minibatch.batch, places)
+        loss = share.weight * elbo.loss + self._pull(elbo, minibatch.batch, places, share)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        grad_norm = _clip_gradients(self.model, self.config.max_grad_norm)
+        self.ranks.add_gradients(self.model.parameters())
+        grad_norm = clip_gradients(self.model, self.config.max_grad_norm)
         self.optimizer.step()
         if self.adversary is not None:
             n_updates = self.config.adversary_updates
-            self.adversary.learn(elbo.mu, elbo.sigma, minibatch.batch, n_updates=n_updates, generator=self.generator)
-        return torch.stack([elbo.nll.detach(), elbo.kl.detach(), grad_norm])
+            of_all = (
+                self.ranks.gather(part, share) for part in (elbo.mu.detach(), elbo.sigma.detach(), minibatch.batch)
+            )
+            self.adversary.learn(*of_all, n_updates=n_updates, generator=self.generator)
+        of_reads = share.weight if self.model.config.likelihood == "fraction" else self._share_of_reads(minibatch)
+        return torch.stack([of_reads * elbo.nll.detach(), share.weight * elbo.kl.detach(), share.weight * grad_norm])
 
-    def _pull(self, elbo: Elbo, batch: Tensor, places: np.ndarray) -> Tensor:
+    def _share_of_reads(self, minibatch: Minibatch) -> Tensor:
+        """Of a minibatch's reads, those in this process's share; where the NLL is one per read."""
+        reads = minibatch.depth.sum()
+        return reads / self.ranks.sum(reads.clone())
+
+    def _pull(self, elbo: Elbo, batch: Tensor, places: np.ndarray, share: Share) -> Tensor:
         """What holds cells near their reference and batches near each other; a scalar."""
         pull, config = elbo.mu.new_zeros(()), self.config
         if self.adversary is not None:
-            pull = pull + config.adversary_weight * self.adversary.log_likelihood(elbo.delta, batch)
+            likelihood = share.weight * self.adversary.log_likelihood(elbo.delta, batch)
+            pull = pull + config.adversary_weight * likelihood
         if self.reference is None:
             return pull
         rows = torch.from_numpy(places).to(batch.device)
         if config.anchor_weight > 0:
-            distance = (elbo.mu - self.reference.delta[rows]).square().mean() / self._reference_spread
-            pull = pull + config.anchor_weight * distance
+            distance = (elbo.mu - self.reference.delta[share.own(rows)]).square().mean() / self._reference_spread
+            pull = pull + config.anchor_weight * share.weight * distance
         if self._mixes_batches:
             weights = self.reference.ratio[:, self.reference.cluster[rows]].T  # (n_cells, n_batches)
-            pull = pull + config.mmd_weight * batch_discrepancy(elbo.mu, batch, weights)
+            mu, batch = self.ranks.gather(elbo.mu, share), self.ranks.gather(batch, share)
+            pull = pull + config.mmd_weight * batch_discrepancy(mu, batch, weights)
         return pull
 
     @functools.cached_property
@@ -254,15 +296,21 @@ class Trainer:
         due = self.step // self.config.evaluate_every > max(previous, 0) // self.config.evaluate_every
         if not len(self.test) or not (due or self.step >= self.config.max_steps):
             return math.nan, math.nan
-        value = float(np.mean(nll_per_cell(self.model, self.test)))
+        value = self.ranks.mean(nll_per_cell(self.model, self.test.subset(self.ranks.part(len(self.test)))))
         self.checks_without_progress = 0 if value < self.best_test_nll else self.checks_without_progress + 1
         self.best_test_nll = min(value, self.best_test_nll)
+        if self.ranks.is_first:
+            self._watch_neighbours()
+        self.stability = self.ranks.agree(self.stability)
+        return value, self.stability
+
+    def _watch_neighbours(self) -> None:
+        """See how far the neighbours of held-out cells have stayed the same since the last check."""
         places = np.unique(np.linspace(0, len(self.test) - 1, N_WATCHED).astype(np.int64))
         watched = mean_delta(self.model, self.test.subset(places))
         if self.watched is not None and len(watched) > 1:
             self.stability = neighbour_stability(self.watched, watched, seed=self.config.seed)
         self.watched = watched
-        return value, self.stability
 
     # ---- going back, stopping and going on ----------------------------------------------------------------------
 
@@ -285,7 +333,7 @@ class Trainer:
     def _is_finite(self) -> bool:
         """Whether every weight is a number after the last update."""
         sums = torch.stack([parameter.detach().sum() for parameter in self.model.parameters()])
-        return bool(sums.isfinite().all())
+        return self.ranks.agree(bool(sums.isfinite().all()))
 
     def _keep(self) -> None:
         """Remember this state as one to come back to."""
@@ -352,45 +400,6 @@ class Trainer:
                 }
 
 
-def _optimizer(model: ScETM, config: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW with decay of the embeddings only, hence Adam without."""
-    embeddings = [model.alpha, *model.gene_embedding.parameters()]
-    special = {id(parameter) for parameter in embeddings}
-    rest = [parameter for parameter in model.parameters() if id(parameter) not in special]
-    groups = [{"params": embeddings, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=model.device.type != "mps")
-
-
-def nll_per_cell(model: ScETM, cells: Cells, *, mean_mixture: bool = False) -> np.ndarray:
-    """Reconstruction term of each cell (n_cells,), nats per read; puts the model in evaluation mode.
-
-    Parameters
-    ----------
-    mean_mixture
-        As in `ScETM.nll_per_cell`.
-    """
-    model.eval()
-    chunks = (chunk.to(model.device) for chunk in cells.chunks())
-    return np.concatenate([model.nll_per_cell(chunk, mean_mixture=mean_mixture).cpu().numpy() for chunk in chunks])
-
-
-@torch.no_grad()
-def mean_delta(model: ScETM, cells: Cells, *, chunk_size: int = CHUNK_CELLS) -> np.ndarray:
-    """Delta of each cell (n_cells, n_topics), the mean of q; puts the model in evaluation mode."""
-    model.eval()
-    chunks = (chunk.to(model.device) for chunk in cells.chunks(chunk_size))
-    return np.concatenate([model.encode(chunk)[0].cpu().numpy() for chunk in chunks])
-
-
-def _clip_gradients(model: ScETM, max_norm: float) -> Tensor:
-    """Norm of all gradients, which are scaled down to `max_norm`; the host waits for no device."""
-    parameters = [parameter for parameter in model.parameters() if parameter.grad is not None]
-    norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters])  # type: ignore[misc]
-    if norm.device.type != "cpu" or norm > max_norm:  # where looking costs nothing, needless work is spared
-        torch.nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
-    return norm
-
-
 def _seen_genes(model: ScETM) -> np.ndarray | None:
     """Mask (n_genes,) of the genes the encoder looks at; None for all."""
     if model.variable_genes is None:
@@ -398,19 +407,6 @@ def _seen_genes(model: ScETM) -> np.ndarray | None:
     mask = np.zeros(len(model.genes), dtype=bool)
     mask[model.variable_genes.genes.cpu().numpy()] = True
     return mask
-
-
-def _uses_low_precision(model: ScETM, config: TrainConfig) -> bool:
-    has_use = model.device.type == "cpu" and has_fast_bfloat16() and not model.config.normalise_beta
-    return config.precision == "mixed" and has_use
-
-
-def _say_what_has_no_effect(model: ScETM, config: TrainConfig) -> None:
-    """Log settings that these data, or this computer, leave without effect."""
-    if config.precision == "mixed" and not _uses_low_precision(model, config):
-        log.info("Precision 'mixed' has no use here (a GPU, a processor without fast bfloat16, or topics normalised).")
-    if len(model.batches) < 2 and (config.mmd_weight > 0 or config.adversary_weight > 0):
-        log.info("There is one batch only: Batch mixing and Adversary have nothing to do.")
 
 
 def _mix(seed: int, step: int) -> int:

@@ -24,6 +24,7 @@ from scetm_core.files import replacing
 from scetm_core.infer import infer
 from scetm_core.label_transfer import LABEL, score_transfer, transfer_labels
 from scetm_core.model.cells import CellData, batch_names, cells_to_embed, prepare_cells, some_rows
+from scetm_core.model.passes import mean_delta
 from scetm_core.model.scetm import ScETM, resolve_device
 from scetm_core.model.target import fit_intercepts, fix, model_for_target
 from scetm_core.novelty import (
@@ -41,7 +42,7 @@ from scetm_core.novelty import (
 )
 from scetm_core.reporter import Reporter
 from scetm_core.runs import Run
-from scetm_core.trainer import mean_delta, split_cells
+from scetm_core.trainer import split_cells
 from scetm_core.transfer import (
     AlignedData,
     ModelGenes,

@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from scetm_core import jobs
+from scetm_core import jobs, processes
 from scetm_core.errors import RunError
 from scetm_core.jobfolder import Status
-from scetm_core.reporter import Cancelled, Reporter, set_up_process
+from scetm_core.reporter import Cancelled, Reporter, in_words, set_up_process
 from scetm_core.runs import Run
 
 # Read by OpenMP when torch is loaded: threads that spin while they wait take the processor from each other as soon as
@@ -67,11 +67,48 @@ def _analyse(run: Run, report: Reporter, *, n_threads: int) -> None:
     import torch
 
     torch.set_num_threads(n_threads)
-    if run.config.transfer is None:
-        from scetm_core.analysis import analyse
-    else:
-        from scetm_core.transfer_analysis import analyse
-    analyse(run, report)
+    from scetm_core.model.ranks import joined
+
+    with joined(run.config.train.device) as ranks:
+        if run.config.transfer is None:
+            from scetm_core.analysis import analyse
+
+            analyse(run, report, ranks)
+        else:
+            from scetm_core import transfer_analysis
+
+            ranks.leave()
+            transfer_analysis.analyse(run, report)
+
+
+def help_with(path: Path, *, n_slots: int = 1) -> int:
+    """Be one of the other processes that train a run: help the first one, write nothing, and end after the training.
+
+    Parameters
+    ----------
+    path
+        The run's folder; the first process may still be at making it.
+    n_slots
+        As for the first process.
+
+    Returns
+    -------
+    The exit status: 0 if the model is trained, or training was cancelled.
+    """
+    import torch
+
+    from scetm_core.analysis import help_train
+    from scetm_core.model.ranks import joined
+
+    log.setLevel(logging.WARNING)  # the first process tells the rest
+    torch.set_num_threads(jobs.threads_per_run(n_slots))
+    try:
+        with joined() as ranks:
+            help_train(Run(path), ranks)
+    except Exception as error:
+        log.error("Process %d: %s", processes.rank() + 1, in_words(error))
+        return 1
+    return 0
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -81,6 +118,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--slots", type=int, default=1, help="runs that may train beside each other")
     options = parser.parse_args(arguments)
     set_up_process()
+    if processes.rank() > 0:
+        return help_with(options.run, n_slots=options.slots)
     try:
         return 0 if run_analysis(Run(options.run), n_slots=options.slots) == "done" else 1
     except RunError as error:

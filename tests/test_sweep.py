@@ -82,8 +82,9 @@ def test_a_row_equals_the_scores_of_that_training_worked_out_by_hand(data: ad.An
     from scetm_core.infer import infer
     from scetm_core.metrics import score_ari, score_kbet, score_nmi, score_topic_coherence, score_topic_diversity
     from scetm_core.model.cells import prepare_cells
+    from scetm_core.model.passes import nll_per_cell
     from scetm_core.model.scetm import resolve_device
-    from scetm_core.trainer import nll_per_cell, split_cells
+    from scetm_core.trainer import split_cells
 
     rows = sweep(data, config, n_topics=[4], seeds=[3], folder=None, on_progress=be_quiet).trainings
     by_hand = RunConfig.from_json(config.to_json().replace('"seed": 0', '"seed": 3'))

@@ -24,6 +24,7 @@ from scetm_core.infer import infer
 from scetm_core.model import ScETM
 from scetm_core.model.cells import Minibatch, normalise, prepare_cells
 from scetm_core.model.loader import minibatch_rows
+from scetm_core.model.passes import mean_delta
 from scetm_core.settings import settings_of
 from scetm_core.train import fit
 from scetm_core.trainer import Record, split_cells
@@ -259,10 +260,10 @@ def test_one_epoch_visits_each_cell_once_in_minibatches_of_like_size(n_cells: in
 
 
 def test_the_order_of_cells_changes_from_epoch_to_epoch_and_seed_to_seed() -> None:
-    first, second = minibatch_rows(50, 50, 0, seed=0), minibatch_rows(50, 50, 1, seed=0)
+    first, second = minibatch_rows(50, 25, 0, seed=0), minibatch_rows(50, 25, 2, seed=0)
     assert not np.array_equal(first, second)
-    assert not np.array_equal(first, minibatch_rows(50, 50, 0, seed=1))
-    assert np.array_equal(first, minibatch_rows(50, 50, 0, seed=0))
+    assert not np.array_equal(first, minibatch_rows(50, 25, 0, seed=1))
+    assert np.array_equal(first, minibatch_rows(50, 25, 0, seed=0))
 
 
 @pytest.mark.parametrize("n_cells", [8, 9, 10, 11])
@@ -473,7 +474,7 @@ def test_the_anchor_holds_cells_near_their_reference(
         reference = survey(model, cells, seed=config.seed).reference.delta
         curve(model, planted, config)
         with torch.no_grad():
-            gaps.append((torch.from_numpy(trainer.mean_delta(model, cells)) - reference).square().mean().item())
+            gaps.append((torch.from_numpy(mean_delta(model, cells)) - reference).square().mean().item())
     assert gaps[1] < gaps[0] / 2
 
 

@@ -23,6 +23,7 @@ import pandas as pd
 import psutil
 import scipy.sparse as sp
 
+from scetm_core import processes
 from scetm_core.config import DataConfig
 from scetm_core.data.formats import open_counts, readable
 from scetm_core.data.matrix import MAX_BLOCK, Array, StoredMatrix, tidy
@@ -33,8 +34,11 @@ if TYPE_CHECKING:
 
 BYTES_PER_VALUE = 24  # of counts in memory: value and position, three times over while they are made ready
 MEMORY_SHARE = 0.5  # of what is available: more is not taken for counts
-BLOCK_VALUES = 125_000  # stored values of a block of neighbouring cells (1 MB with their positions)
+BLOCK_VALUES = 125_000  # stored values of a block of neighbouring cells (1 MB with their positions), at least
+MAX_BLOCK_VALUES = 350_000  # of a file in long chunks, which are unpacked whole; 128 blocks are shuffled together
 MAX_BLOCK_SIZE = 1024  # cells
+ROWS_SUMMED = 256  # cells of which totals are taken at once
+VALUES_MOVED = 1 << 17  # stored values whose genes are renumbered at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +55,15 @@ class Seen:
         Stored values that are not 0.
     is_tidy
         Whether each cell's genes are stored in ascending order, each once, without zeros.
+    chunk_values
+        As of `StoredMatrix`.
     """
 
     totals: npt.NDArray[np.float64]
     genes: npt.NDArray[np.bool_]
     n_nonzero: int
     is_tidy: bool
+    chunk_values: int = 1
 
 
 def stays_on_disk(matrix: StoredMatrix, memory: str) -> bool:
@@ -76,7 +83,8 @@ def stays_on_disk(matrix: StoredMatrix, memory: str) -> bool:
         )
     if memory != "auto" or is_read_whole or matrix.layout == "csc":
         return memory == "on disk"
-    return bool(BYTES_PER_VALUE * _n_nonzero(matrix) > MEMORY_SHARE * psutil.virtual_memory().available)
+    available = psutil.virtual_memory().available / processes.local_world()  # each would hold the counts
+    return bool(BYTES_PER_VALUE * _n_nonzero(matrix) > MEMORY_SHARE * available)
 
 
 def _n_nonzero(matrix: StoredMatrix) -> int:
@@ -119,7 +127,7 @@ def look_through(matrix: StoredMatrix, check: Callable[[Array], None]) -> Seen:
                 waiting.popleft().result()
         while waiting:
             waiting.popleft().result()
-    return Seen(totals=totals, genes=genes, n_nonzero=n_nonzero, is_tidy=is_tidy)
+    return Seen(totals=totals, genes=genes, n_nonzero=n_nonzero, is_tidy=is_tidy, chunk_values=matrix.chunk_values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,11 +172,19 @@ def _pieces(matrix: StoredMatrix) -> Iterator[_Piece]:
 
 
 def row_sums(values: Array, indptr: Array) -> npt.NDArray[np.float64]:
-    """Sum of each row of a CSR matrix, (n_rows,), in float64."""
+    """Sum of each row of a CSR matrix, (n_rows,), in float64.
+
+    Some rows at a time: numpy first copies what it sums up to float64, and new memory is what costs most.
+    """
     sums = np.zeros(len(indptr) - 1)
-    filled = np.diff(indptr) > 0
-    if filled.any():
-        sums[filled] = np.add.reduceat(values, indptr[:-1][filled], dtype=np.float64)
+    for first in range(0, len(sums), ROWS_SUMMED):
+        edges = indptr[first : first + ROWS_SUMMED + 1]
+        filled = np.diff(edges) > 0
+        if filled.any():
+            some = values[edges[0] : edges[-1]]
+            sums[first : first + ROWS_SUMMED][filled] = np.add.reduceat(
+                some, (edges[:-1] - edges[0])[filled], dtype=np.float64
+            )
     return sums
 
 
@@ -201,7 +217,8 @@ class StoredCounts:
         self._is_tidy = seen.is_tidy
         self.shape = (len(self._rows), int(seen.genes.sum()))
         per_cell = seen.n_nonzero / max(len(self._rows), 1)
-        self.block_size = int(np.clip(BLOCK_VALUES / max(per_cell, 1), 1, MAX_BLOCK_SIZE))
+        block_values = np.clip(seen.chunk_values, BLOCK_VALUES, MAX_BLOCK_VALUES)
+        self.block_size = int(np.clip(block_values / max(per_cell, 1), 1, MAX_BLOCK_SIZE))
         self._lock, self._handle = threading.Lock(), contextlib.ExitStack()
         self._matrix: StoredMatrix | None = None
         weakref.finalize(self, self._handle.close)
@@ -238,7 +255,10 @@ class StoredCounts:
             counts = tidy(counts)
         if self._columns is None:
             return counts
-        parts: Any = (counts.data, self._columns[counts.indices], counts.indptr)
+        for first in range(0, len(counts.indices), VALUES_MOVED):
+            some = counts.indices[first : first + VALUES_MOVED]
+            some[:] = self._columns[some]
+        parts: Any = (counts.data, counts.indices, counts.indptr)
         return sp.csr_matrix(parts, (len(rows), self.shape[1]))
 
     def _changed(self) -> DataError:

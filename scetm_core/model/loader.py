@@ -8,6 +8,7 @@ so that the disk is read in long stretches and yet every minibatch is a mixture 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor
 
 from scetm_core.model.cells import Cells, LoadedCells, Minibatch
+from scetm_core.model.ranks import ALONE, GROUP, Ranks, Share
 from scetm_core.model.sparse import SparseRows
 
 BLOCKS_PER_BUFFER = 128  # stretches of neighbouring cells that are shuffled together
@@ -32,7 +34,7 @@ Result = TypeVar("Result")
 
 
 def minibatch_rows(n_cells: int, size: int, step: int, *, seed: int, block_size: int | None = None) -> np.ndarray:
-    """Rows of the minibatch of a step (numbered from 0).
+    """Rows of the minibatch of a step (numbered from 0), in ascending order.
 
     Each epoch visits every cell once, in minibatches of equal size up to one cell and of at most `size`, so that no
     small rest disturbs the batch norm.
@@ -45,7 +47,7 @@ def minibatch_rows(n_cells: int, size: int, step: int, *, seed: int, block_size:
     per_epoch = math.ceil(n_cells / size)
     epoch, place = divmod(step, per_epoch)
     first, last = _first_cell(n_cells, per_epoch, place), _first_cell(n_cells, per_epoch, place + 1)
-    return _order_of_cells(n_cells, size, epoch, seed, block_size)[first:last].copy()
+    return np.sort(_order_of_cells(n_cells, size, epoch, seed, block_size)[first:last])
 
 
 def _first_cell(n_cells: int, n_minibatches: int, place: int) -> int:
@@ -79,7 +81,8 @@ def minibatches_per_buffer(size: int, block_size: int) -> int:
 class Loader:
     """Minibatches of the steps to come, in order: an iterator over (places, minibatch).
 
-    `places` are positions among `cells`. The same whatever the number of threads; a resumed training that asks from
+    `places` are positions among `cells`, of the whole minibatch where several processes share it; `minibatch` is the
+    share of this one. The same whatever the number of threads; a resumed training that asks from
     its step on gets what an undisturbed one would have got. An error in a thread is raised when its minibatch is
     asked for. `close`, or leaving the `with` block, ends the threads.
 
@@ -103,6 +106,8 @@ class Loader:
         (n_genes,), true for those the encoder looks at; None for all.
     n_threads
         That prepare minibatches; one more reads, where counts are on disk.
+    ranks
+        The processes that train together.
     """
 
     def __init__(
@@ -118,9 +123,10 @@ class Loader:
         min_depth: float = 1.0,
         seen_genes: np.ndarray | None = None,
         n_threads: int = 1,
+        ranks: Ranks = ALONE,
     ) -> None:
         self._cells, self._size, self._seed, self._device = cells, minibatch_size, seed, device
-        self._block_size, self._min_depth, self._seen_genes = block_size, min_depth, seen_genes
+        self._ranks, self._block_size, self._min_depth, self._seen_genes = ranks, block_size, min_depth, seen_genes
         self._preparers = ThreadPoolExecutor(n_threads, thread_name_prefix=PREPARING)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix=READING)
         steps = range(first_step, first_step + n_steps)
@@ -162,7 +168,8 @@ class Loader:
 
     def _prepare(self, step: int) -> tuple[np.ndarray, Minibatch]:
         places = self._rows(step)
-        return places, self._ready(self._cells.load(places), step)
+        share = self._ranks.share(len(places))
+        return places, self._ready(self._cells.load(share.own(places)), step, share)
 
     def _from_disk(self, steps: range) -> Iterator[Callable[[], tuple[np.ndarray, Minibatch]]]:
         """What is to be done for each step, its buffer being there already."""
@@ -184,22 +191,23 @@ class Loader:
             first = stop
 
     def _read(self, steps: range) -> tuple[range, list[np.ndarray], tuple[np.ndarray, LoadedCells]]:
-        """The steps, places of each, and the cells of all of them in the order of the file."""
+        """The steps, places of each, and the cells of all of them (of the shares) in the order of the file."""
         places = [self._rows(step) for step in steps]
-        buffered = np.sort(np.concatenate(places))
+        buffered = np.sort(np.concatenate([self._ranks.share(len(some)).own(some) for some in places]))
         return steps, places, (buffered, self._cells.load(buffered))
 
     def _take(
         self, step: int, places: np.ndarray, buffer: tuple[np.ndarray, LoadedCells]
     ) -> tuple[np.ndarray, Minibatch]:
-        buffered, loaded = buffer
-        return places, self._ready(loaded.take(np.searchsorted(buffered, places)), step)
+        (buffered, loaded), share = buffer, self._ranks.share(len(places))
+        return places, self._ready(loaded.take(np.searchsorted(buffered, share.own(places))), step, share)
 
-    def _ready(self, loaded: LoadedCells, step: int) -> Minibatch:
+    def _ready(self, loaded: LoadedCells, step: int, share: Share) -> Minibatch:
         """On the device; for a GPU in pinned memory, from which it is copied while the host goes on."""
         if self._min_depth < 1:
-            rng = np.random.default_rng([self._seed, 6, step])
-            loaded = loaded.thinned(self._min_depth, genes=self._seen_genes, rng=rng)
+            groups = itertools.count(share.first // GROUP)
+            rngs = (np.random.default_rng([self._seed, 6, step, group]) for group in groups)
+            loaded = loaded.thinned(self._min_depth, genes=self._seen_genes, rngs=rngs)
         else:
             loaded = loaded.seen_by(self._seen_genes)
         if self._device.type == "cuda":

@@ -15,7 +15,7 @@ from torch import Tensor
 
 WIDTHS = (0.1, 0.3, 1.0)  # of the kernels, in median squared distances
 MAX_RATIO = 10.0  # a cluster this much rarer in a batch than in the pool is no part of its comparison
-N_MEDIAN = 256  # cells among which the median distance is taken
+N_MEDIAN = 256  # cells among which the median distance is taken, evenly spread over the minibatch
 
 
 def composition_ratios(cluster: np.ndarray, batch: np.ndarray, *, n_batches: int) -> np.ndarray:
@@ -74,6 +74,7 @@ def _kernel(points: Tensor) -> Tensor:
     squares = points.square().sum(dim=1)
     squared = (squares[:, None] + squares[None] - 2 * points @ points.T).clamp(min=0)
     n_looked_at = min(len(points), N_MEDIAN)
-    one, other = torch.triu_indices(n_looked_at, n_looked_at, 1, device=points.device)
+    looked_at = torch.arange(n_looked_at, device=points.device) * len(points) // n_looked_at
+    one, other = looked_at[torch.triu_indices(n_looked_at, n_looked_at, 1, device=points.device)]
     median = squared.detach()[one, other].median().clamp(min=1e-12)
     return torch.stack([(-squared / (width * median)).exp() for width in WIDTHS]).mean(dim=0)

@@ -27,6 +27,7 @@ from scetm_core.model.cells import Minibatch
 from scetm_core.model.intercepts import Intercepts
 from scetm_core.model.likelihood import softmax_nll, softmax_nll_per_cell
 from scetm_core.model.mixture import SMALLEST, mixture_nll, mixture_nll_per_cell
+from scetm_core.model.ranks import Share, SharedBatchNorm
 from scetm_core.model.rho import GeneEmbedding, GivenRho
 from scetm_core.model.sparse import SparseRows, sparse_linear
 from scetm_core.model.storage import read_tensors, write_tensors
@@ -119,7 +120,7 @@ class ScETM(nn.Module):
         n_inputs = n_genes if self.variable_genes is None else len(self.variable_genes.genes)
         self.input_weight = uniform(n_inputs, n_inputs, n_hidden)
         self.input_bias = uniform(n_inputs, n_hidden)
-        self.norm = nn.BatchNorm1d(n_hidden) if config.batch_norm else nn.Identity()
+        self.norm = SharedBatchNorm(n_hidden) if config.batch_norm else nn.Identity()
         self.head_weight = uniform(n_hidden, n_hidden, 2 * n_topics)
         self.head_bias = uniform(n_hidden, 2 * n_topics)
         n_learnt = config.n_emb if rho is None else config.n_free_emb
@@ -190,7 +191,9 @@ class ScETM(nn.Module):
             self.norm.eval()
         return self
 
-    def encode(self, minibatch: Minibatch, *, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    def encode(
+        self, minibatch: Minibatch, *, generator: torch.Generator | None = None, share: Share | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Parameters of q(delta) for each cell.
 
         Parameters
@@ -199,6 +202,8 @@ class ScETM(nn.Module):
             Its batch is looked at only if the encoder is told it; -1 stands for an unknown one.
         generator
             Source of the dropout's randomness; used in training mode only.
+        share
+            Where these cells are one process's share of a minibatch: which.
 
         Returns
         -------
@@ -206,13 +211,20 @@ class ScETM(nn.Module):
         """
         hidden = self.norm(self.activations(minibatch))  # (n_cells, n_hidden)
         if self.training and self.config.dropout > 0 and not self.encoder_is_fixed:
-            keep = torch.empty_like(hidden).bernoulli_(1 - self.config.dropout, generator=generator)
-            hidden = hidden * keep / (1 - self.config.dropout)
+            share = share or Share.whole(len(hidden))
+            keep = share.of_all(hidden).bernoulli_(1 - self.config.dropout, generator=generator)
+            hidden = hidden * share.own(keep) / (1 - self.config.dropout)
         mu, log_sigma = torch.addmm(self.head_bias, hidden, self.head_weight).chunk(2, dim=-1)
         return mu, log_sigma.clamp(*LOG_SIGMA_RANGE)  # (n_cells, n_topics) each
 
     def elbo(
-        self, minibatch: Minibatch, *, kl_weight: float, generator: torch.Generator, low_precision: bool = False
+        self,
+        minibatch: Minibatch,
+        *,
+        kl_weight: float,
+        generator: torch.Generator,
+        low_precision: bool = False,
+        share: Share | None = None,
     ) -> Elbo:
         """Negative evidence lower bound of a minibatch, from one reparameterised sample per cell.
 
@@ -220,10 +232,13 @@ class ScETM(nn.Module):
         ----------
         low_precision
             Large products in bfloat16; see `likelihood.softmax_nll`.
+        share
+            Where the cells are one process's share of a minibatch: which. Random numbers are drawn for all of it.
         """
-        mu, log_sigma = self.encode(minibatch, generator=generator)
+        share = share or Share.whole(minibatch.cells.n_cells)
+        mu, log_sigma = self.encode(minibatch, generator=generator, share=share)
         sigma = log_sigma.exp()
-        delta = mu + sigma * torch.empty_like(mu).normal_(generator=generator)
+        delta = mu + sigma * share.own(share.of_all(mu).normal_(generator=generator))
         theta = delta.softmax(dim=-1)  # (n_cells, n_topics)
         targets = minibatch.cells
         if self.config.likelihood == "counts":

@@ -26,7 +26,8 @@ GIGA = 1_000_000_000
 
 def supervise(job: JobFolder, how: str, *, within: Path | None = None) -> int:
     """A real supervisor with a worker that dies in a certain way; within a control group, if there is one."""
-    command = [sys.executable, "-m", "scetm_core.supervisor", "hungry", str(job.path), how]
+    worker = [sys.executable, "-m", "hungry", str(job.path), how]
+    command = [sys.executable, "-m", "scetm_core.supervisor", str(job.path), *worker]
     if within is not None:
         command = ["sh", "-c", f'echo $$ > {within}/cgroup.procs; exec "$0" "$@"', *command]
     paths = os.pathsep.join([str(HERE), str(HERE.parents[1])])

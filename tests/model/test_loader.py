@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import threading
 import time
@@ -24,6 +25,7 @@ from scetm_core.model import ScETM
 from scetm_core.model import loader as loader_module
 from scetm_core.model.cells import Cells, LoadedCells, Minibatch, normalise, prepare_cells
 from scetm_core.model.loader import BLOCKS_PER_BUFFER, Loader, minibatch_rows, minibatches_per_buffer
+from scetm_core.model.ranks import Share
 from scetm_core.model.start import start_model
 
 CPU = torch.device("cpu")
@@ -173,9 +175,9 @@ def test_a_few_minibatches_are_ready_and_no_more(
     cells, prepared = made_up_cells(block_size=block_size), []
     ready = Loader._ready
 
-    def counted(self: Loader, loaded: LoadedCells, step: int) -> Minibatch:
+    def counted(self: Loader, loaded: LoadedCells, step: int, share: Share) -> Minibatch:
         prepared.append(len(loaded))
-        return ready(self, loaded, step)
+        return ready(self, loaded, step, share)
 
     monkeypatch.setattr(Loader, "_ready", counted)
     with loader_of(cells) as loader:
@@ -280,7 +282,7 @@ def test_the_encoder_sees_thinned_cells_the_likelihood_whole_ones() -> None:
     loaded = loaded_of(np.random.default_rng(1).poisson(0.5, size=(100, 80)) + np.eye(100, 80))
     plain = loaded.to(CPU)
     whole = plain.cells.matrix.to_dense().clone()
-    thinned = loaded.thinned(0.2, rng=np.random.default_rng(0)).to(CPU)
+    thinned = loaded.thinned(0.2, rngs=itertools.repeat(np.random.default_rng(0))).to(CPU)
     assert plain.seen is plain.cells
     assert torch.equal(plain.cells.matrix.to_dense(), whole), "thinning leaves the counts alone"
     assert torch.equal(thinned.cells.matrix.to_dense(), whole)
@@ -291,7 +293,7 @@ def test_the_encoder_sees_thinned_cells_the_likelihood_whole_ones() -> None:
 
 def test_thinning_keeps_each_read_with_the_chance_of_its_cell() -> None:
     """A gene of 1,000 reads and one of 1: chances are even over [0.5, 1], and what is seen is scaled back."""
-    thinned = loaded_of(np.full((2000, 2), [1000.0, 1.0])).thinned(0.5, rng=np.random.default_rng(0))
+    thinned = loaded_of(np.full((2000, 2), [1000.0, 1.0])).thinned(0.5, rngs=itertools.repeat(np.random.default_rng(0)))
     assert thinned.seen is not None
     shares = thinned.seen.toarray()
     np.testing.assert_allclose(shares.mean(axis=0), [1000 / 1001, 1 / 1001], rtol=0.1)
@@ -321,7 +323,7 @@ def test_the_encoder_is_given_the_genes_it_looks_at_thinned_or_not() -> None:
     some = loaded.seen_by(genes).seen
     assert some is not None
     np.testing.assert_array_equal(some.toarray(), np.where(genes, whole, 0))
-    thinned = loaded.thinned(0.5, genes=genes, rng=np.random.default_rng(0)).seen
+    thinned = loaded.thinned(0.5, genes=genes, rngs=itertools.repeat(np.random.default_rng(0))).seen
     assert thinned is not None
     assert not thinned.toarray()[:, ~genes].any()
     assert loaded.seen_by(None).seen is None

@@ -21,10 +21,10 @@ from scetm_core.data.simulate import TRUE_BETA, TRUE_LAMBDA, TRUE_THETA, simulat
 from scetm_core.errors import TransferError
 from scetm_core.model import ScETM
 from scetm_core.model.cells import Minibatch, cells_to_embed, prepare_cells
+from scetm_core.model.passes import mean_delta
 from scetm_core.model.storage import read_tensors
 from scetm_core.model.target import fit_intercepts, fix, model_for_target
 from scetm_core.train import fit
-from scetm_core.trainer import mean_delta
 from scetm_core.transfer_settings import ENCODER, EVERYTHING, NEW_GENES
 
 ModelFor = Callable[..., ScETM]
