@@ -29,6 +29,9 @@ FLAGS = [
     "--disable-sync", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
 ]  # fmt: skip
 NOISE = re.compile(r"GPU stall due to ReadPixels|Automatic fallback to software WebGL")
+TELL_VIOLATIONS = """document.addEventListener('securitypolicyviolation', (event) => console.error(
+    'Content-Security-Policy: ' + event.violatedDirective + ' ' + event.blockedURI + ' ' + event.sourceFile));"""
+"""Some are caught by the scripts that commit them, and nothing is said but that WebGL is not supported."""
 PATIENCE = 120_000  # milliseconds; ends a hanging test, measures nothing
 WIDE = {"width": 1440, "height": 900}
 
@@ -178,6 +181,7 @@ def visiting() -> Callable[..., contextlib.AbstractContextManager[playwright.Bro
 @contextlib.contextmanager
 def _visitor(browser: playwright.Browser, server: str) -> Iterator[playwright.BrowserContext]:
     context = browser.new_context(viewport=WIDE, color_scheme="light", accept_downloads=True, base_url=server)
+    context.add_init_script(TELL_VIOLATIONS)
     context.set_default_timeout(PATIENCE)
     playwright.expect.set_options(timeout=PATIENCE)
     yield context
