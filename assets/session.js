@@ -6,6 +6,7 @@
     const answer = await ask(...request);
     if (answer.status === 401 && new URL(answer.url).origin === window.location.origin) {
       window.location.assign("/sign-in?next=" + encodeURIComponent(window.location.pathname + window.location.search));
+      return new Promise(() => {}); // the page goes; nobody needs the answer
     }
     return answer;
   };

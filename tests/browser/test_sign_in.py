@@ -84,7 +84,7 @@ def test_a_session_that_has_ended_leads_back_to_the_door(visitor: playwright.Pag
     expect(page.get_by_role("heading", name="Data", exact=True)).to_be_visible()
     page.wait_for_load_state("networkidle")
     page.context.clear_cookies()
-    page.get_by_role("link", name="Home").click()
+    page.evaluate("() => { fetch('/_dash-layout'); }")  # as any click would
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     assert all("401" in complaint for complaint in complaints)  # the answer that is meant
     complaints.clear()
