@@ -75,7 +75,7 @@ def sections() -> dict[str, Component | None]:
         "facts": tables.facts(server, watch, seen, sizes),
         "queue": tables.queue_table(server, seen),
         "pace": tables.pace_table(watch),
-        "errors": tables.error_table(watch),
+        "errors": tables.error_table(server, watch),
         "disk": tables.disk_table(sizes),
         "largest": tables.largest_runs(server, sizes),
         "workers": tables.workers_table(seen),

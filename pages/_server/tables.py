@@ -269,13 +269,16 @@ def pace_table(watch: Watch) -> Component:
     return table(head, rows, name="Callbacks", empty="No callback in the last 15 minutes.", numbers=(1, 2, 3))
 
 
-def error_table(watch: Watch) -> Component:
+def error_table(server: Studio, watch: Watch) -> Component:
     """The last errors in the log."""
-    rows = [
-        [_clock(one.at), html.Code(one.mark) if one.mark else "–", one.where, one.kind or "–", one.user or "–"]
-        for one in list(watch.failures)[:SHOWN_ERRORS]
+    shown = list(watch.failures)[:SHOWN_ERRORS]
+    rows: list[list[Component | str]] = [
+        [_clock(one.at), html.Code(one.mark) if one.mark else "–", one.where, one.kind or "–"] for one in shown
     ]
-    head = ["When", "Mark", "Where", "Kind", "Whose"]
+    head = ["When", "Mark", "Where", "Kind"]
+    if server.has_accounts:
+        head.append("Whose")
+        rows = [[*row, one.user or "–"] for row, one in zip(rows, shown, strict=True)]
     return table(head, rows, name="Errors", empty="None since the start of this process.")
 
 

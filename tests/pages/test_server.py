@@ -215,16 +215,19 @@ def test_accounts_are_listed_with_what_they_take_also_those_that_were_removed(
 
 
 def test_errors_and_pace_are_shown_as_tables(
-    components_in: Callable[[Any], list[Component]], words_in: Words, app: Dash
+    own_studio: Studio, components_in: Callable[[Any], list[Component]], words_in: Words
 ) -> None:
     kept = Watch()
-    assert "None since the start" in words_in(tables.error_table(kept))
+    assert "None since the start" in words_in(tables.error_table(own_studio, kept))
     assert "No callback" in words_in(tables.pace_table(kept))
     record = logging.LogRecord("scetm.app", logging.ERROR, "", 0, "A callback failed", None, None)
     record.mark = "abc123"
     kept.fail(record)
     kept.answered.append(Answered(at=time.time(), name="topics.draw", seconds=1.26))
-    (row,) = rows_of(tables.error_table(kept), components_in, words_in)
+    (row,) = rows_of(tables.error_table(own_studio, kept), components_in, words_in)
+    assert row[1:] == ["abc123", "scetm.app", "–"]
+    shared = dataclasses.replace(own_studio, has_accounts=True)
+    (row,) = rows_of(tables.error_table(shared, kept), components_in, words_in)
     assert row[1:] == ["abc123", "scetm.app", "–", "–"]
     (row,) = rows_of(tables.pace_table(kept), components_in, words_in)
     assert row == ["Topics", "1", "1.3 s", "1.3 s", "draw, 1.3 s"]

@@ -157,12 +157,11 @@ def test_gunicorn_serves_the_app_logs_and_ends_when_it_is_asked_to(tmp_path: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [[], ["--bind", "0.0.0.0:0"]], ids=["by variable", "by option"])
-def test_gunicorn_does_not_let_in_strangers_unasked(options: list[str], tmp_path: Path) -> None:
+def test_gunicorn_does_not_let_in_strangers_unasked(tmp_path: Path) -> None:
     pytest.importorskip("gunicorn", reason="gunicorn is not installed")
-    known = environment(tmp_path / "home", **({} if options else {"SCETM_HOST": "0.0.0.0"}))
+    known = environment(tmp_path / "home", SCETM_HOST="127.0.0.1")
     done = subprocess.run(
-        command(*options), cwd=ROOT, env=known, capture_output=True, text=True, timeout=120, check=False
+        command("--bind", "0.0.0.0:0"), cwd=ROOT, env=known, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 1
     assert "nobody would have to sign in" in done.stderr
