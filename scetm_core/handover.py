@@ -11,7 +11,6 @@ import dataclasses
 import logging
 import signal
 import socket
-import sys
 import time
 from collections.abc import Iterable
 
@@ -112,11 +111,9 @@ def _status_of(job: JobFolder) -> Status | None:
 
 
 def _command_of(job: JobFolder) -> list[str]:
-    """As `jobs.command`, without a second supervisor: this process is the one."""
-    folder = str(job.path.resolve())
     if job.noun == "task":
-        return [sys.executable, "-m", "scetm_core.answers", folder]
-    return [sys.executable, "-m", "scetm_core.worker", folder, "--slots", "0"]
+        return jobs.command(job, "scetm_core.answers")
+    return jobs.command(job, "scetm_core.worker", "--slots", "0")  # its turn has come already
 
 
 def _is_at_work(queue: Queue, entry: Entry) -> bool:

@@ -175,7 +175,8 @@ def spawn(job: JobFolder, module: str, *options: str, lane: str = CPU) -> None:
     if broker.address():
         _hand_over(job, lane)
         return
-    worker = command(job, module, *options)
+    supervisor = [sys.executable, "-m", "scetm_core.supervisor"]
+    worker = [*supervisor, *command(job, module, *options)[2:]]
     with job.log_path.open("ab") as log:
         # The go-between ends at once, so that the worker is nobody's child: a background callback that is
         # stopped kills its children, and a server that ends leaves none behind unreaped.
@@ -193,8 +194,8 @@ def spawn(job: JobFolder, module: str, *options: str, lane: str = CPU) -> None:
 
 
 def command(job: JobFolder, module: str, *options: str) -> list[str]:
-    """The command line of a worker, with the small process beside it that sees how it ends."""
-    return [sys.executable, "-m", "scetm_core.supervisor", module, str(job.path.resolve()), *options]
+    """The command line of a worker: of this machine, or of another one whose interpreter may lie elsewhere."""
+    return [sys.executable, "-m", module, str(job.path.resolve()), *options]
 
 
 def _hand_over(job: JobFolder, lane: str) -> None:
