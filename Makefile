@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 BESIDE := --numprocesses auto --maxprocesses 4 --dist loadfile
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: app serve audit compare install test test-quick check bench screenshots browser clean
+.PHONY: app serve audit compare broker install test test-quick check bench screenshots browser clean
 
 app: install ## serve the app on http://127.0.0.1:8050
 	$(BIN)/python app.py --host $(HOST) --port $(PORT) $(ARGS)
@@ -42,7 +42,13 @@ browser: ## Debian's Chromium for the browser tests, where it may be installed
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; \
 	else echo "No Chromium found: the browser tests will be skipped. On Debian: sudo apt-get install chromium"; fi
 
-test: $(VENV)/.installed-dev browser ## the whole suite, file by file on all processors
+broker: ## Debian's redis-server for the tests of several machines, where it may be installed
+	@if command -v redis-server >/dev/null; then :; \
+	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq redis-server >/dev/null; \
+	else echo "No redis-server found: the tests of several machines will be skipped. On Debian: sudo apt-get install redis-server"; fi
+
+test: $(VENV)/.installed-dev browser broker ## the whole suite, file by file on all processors
 	$(BIN)/python -m pytest $(BESIDE)
 
 test-quick: $(VENV)/.installed-dev ## without the slow and the browser tests

@@ -14,7 +14,7 @@ import socket
 import time
 from collections.abc import Iterable
 
-from scetm_core import jobs, keys, processes
+from scetm_core import jobs, keys
 from scetm_core.errors import RunError
 from scetm_core.jobfolder import FINISHED, JobFolder, Status
 from scetm_core.runs import Run
@@ -112,12 +112,10 @@ def _status_of(job: JobFolder) -> Status | None:
 
 
 def _command_of(job: JobFolder) -> list[str]:
-    """As `jobs.command`, without a second supervisor: this process is the one."""
-    folder = str(job.path.resolve())
     if job.noun == "task":
-        return processes.command("scetm_core.answers", folder, n_processes=1)
+        return jobs.command(job, "scetm_core.answers")
     n_processes = Run(job.path).config.train.n_processes
-    return processes.command("scetm_core.worker", folder, "--slots", "0", n_processes=n_processes)
+    return jobs.command(job, "scetm_core.worker", "--slots", "0", n_processes=n_processes)  # its turn has come already
 
 
 def _is_at_work(queue: Queue, entry: Entry) -> bool:

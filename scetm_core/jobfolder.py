@@ -70,6 +70,11 @@ class JobFolder:
     def _file(self, name: str) -> Path:
         return self.path / name
 
+    @property
+    def status_path(self) -> Path:
+        """Where the status is."""
+        return self._file(keys.STATUS_FILE)
+
     # ---- status ------------------------------------------------------------------------------------------------
 
     def status(self) -> Status:

@@ -185,12 +185,13 @@ def spawn(job: JobFolder, module: str, *options: str, lane: str = CPU, n_process
         _hand_over(job, lane)
         return
     worker = command(job, module, *options, n_processes=n_processes)
+    supervised = [sys.executable, "-m", "scetm_core.supervisor", str(job.path.resolve()), *worker]
     with job.log_path.open("ab") as log:
         # The go-between ends at once, so that the worker is nobody's child: a background callback that is
         # stopped kills its children, and a server that ends leaves none behind unreaped.
         try:
             subprocess.run(
-                [sys.executable, "-c", _GO_BETWEEN, *worker],
+                [sys.executable, "-c", _GO_BETWEEN, *supervised],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -202,10 +203,8 @@ def spawn(job: JobFolder, module: str, *options: str, lane: str = CPU, n_process
 
 
 def command(job: JobFolder, module: str, *options: str, n_processes: int = 1) -> list[str]:
-    """The command line of a worker, with the small process beside it that sees how it ends."""
-    folder = str(job.path.resolve())
-    worker = processes.command(module, folder, *options, n_processes=n_processes)
-    return [sys.executable, "-m", "scetm_core.supervisor", folder, *worker]
+    """The command line of a worker: of this machine, or of another one whose interpreter may lie elsewhere."""
+    return processes.command(module, str(job.path.resolve()), *options, n_processes=n_processes)
 
 
 def _hand_over(job: JobFolder, lane: str) -> None:

@@ -62,12 +62,22 @@ class Reporter:
             self.on_change(self._status)
 
     def _check_that_it_is_ours(self) -> None:
-        """Two workers of one job would spoil its files."""
+        """Two workers of one job would spoil its files, and what was deleted is not to come back.
+
+        Raises
+        ------
+        Superseded
+            If another worker has the job.
+        RunError
+            If it was deleted.
+        """
         if not self._is_ours:
             return
+        if not self.job.status_path.exists():  # maybe nothing but what this worker wrote since is left
+            raise RunError(f"The folder of {self.job.noun} {self.job.id} is gone, or was emptied.")
         try:
             status = self.job.status()
-        except RunError:  # damaged or deleted: writing it will tell
+        except RunError:  # damaged: the next one is whole
             return
         if (status.host, status.pid) != (self._status.host, self._status.pid):
             raise Superseded

@@ -109,7 +109,7 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
     "waiting": BASE | {"files"},
     "broker": BASE,
     "jobs": BASE | {"broker", "config", "jobfolder", "processes", "runs", "waiting"},
-    "handover": BASE | {"jobfolder", "jobs", "processes", "runs", "supervisor", "waiting"},
+    "handover": BASE | {"jobfolder", "jobs", "runs", "supervisor", "waiting"},
     "cluster": BASE | {"broker", "handover", "jobs", "waiting"},
     "reporter": BASE | {"files", "jobfolder", "jobs"},
     "supervisor": BASE | {"jobfolder", "processes"},

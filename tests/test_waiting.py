@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from scetm_core import keys
-from scetm_core.waiting import ANY, CLUSTER, CPU, GPU, HERE, Entry, Queue, home_of, queue_of
+from scetm_core import broker, keys
+from scetm_core.__main__ import main
+from scetm_core.accounts import Accounts
+from scetm_core.errors import AccessError, ConfigError
+from scetm_core.waiting import ANY, CLUSTER, CPU, GPU, HERE, Entry, Queue, home_of, priorities, queue_of
 
 
 @pytest.fixture
@@ -106,3 +109,33 @@ def test_runs_and_tasks_of_all_users_share_the_queue_of_the_server(tmp_path: Pat
 def test_a_home_that_happens_to_lie_in_a_folder_called_users_is_a_server_of_its_own(tmp_path: Path) -> None:
     home = tmp_path / "users" / "anna"
     assert home_of(home / "runs" / "first") == (home, "")
+
+
+def test_a_priority_given_to_an_account_counts_in_the_queue_and_outlives_another_password(tmp_path: Path) -> None:
+    accounts = Accounts(tmp_path)
+    for name in ("anna", "bert"):
+        accounts.add(name, "long enough for all")
+    accounts.set_priority("bert", 7)
+    accounts.change_password("bert", "long enough for bert")
+    assert priorities(tmp_path) == {"anna": 0, "bert": 7}
+    with pytest.raises(AccessError, match="no account called 'carl'"):
+        accounts.set_priority("carl", 1)
+
+
+def test_the_command_line_gives_priorities(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Accounts(tmp_path).add("anna", "long enough for all")
+    assert main(["account", "priority", "anna", "-3", "--home", str(tmp_path)]) == 0
+    assert priorities(tmp_path) == {"anna": -3}
+    assert "priority -3" in capsys.readouterr().out
+
+
+def test_the_address_of_the_broker_may_lie_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(broker.VARIABLE, raising=False)
+    assert broker.address() == ""
+    with pytest.raises(ConfigError, match="No broker is set"):
+        broker.celery_app()
+    monkeypatch.setenv(broker.FILE_VARIABLE, str(tmp_path / "broker"))
+    with pytest.raises(ConfigError, match="cannot be read"):
+        broker.address()
+    (tmp_path / "broker").write_text("redis://:secret@queue:6379/0\n")
+    assert broker.address() == "redis://:secret@queue:6379/0"
