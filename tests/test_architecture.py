@@ -145,6 +145,9 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
     | {"figures", "gallery", "printing", "progress_bars", "recipe", "report", "runs", "settings"},
     "requests": BASE | {"settings"},
     "tasks": BASE | {"files", "jobfolder", "jobs", "requests", "runs"},
+    "findings": BASE,
+    "doctor_run": BASE | {"curve_file", "files", "findings", "jobfolder", "jobs", "model", "runs", "tasks"},
+    "doctor": BASE | {"doctor_run", "files", "findings"},
 }
 ABOVE = {"runs", "jobs", "tasks", "reporter", "answers", "analysis", "worker", "__main__", "figures"}
 TOP = {"answers", "analysis", "transfer_analysis", "worker", "__main__"}
