@@ -17,7 +17,7 @@ from dash import Dash, DiskcacheManager
 from pages._report import routes
 from pages._shared import figure_store, search, studio, uploads
 from pages._shared.errors import show_error
-from scetm_core import __version__, keys
+from scetm_core import __version__
 from scetm_core.errors import ScetmError
 
 DOCUMENT = """<!DOCTYPE html>
@@ -36,7 +36,7 @@ def create_app(settings: studio.Studio) -> Dash:
         If the home cannot be written to.
     """
     studio.configure(settings)
-    cache = diskcache.Cache(str(settings.home / keys.CACHE_FOLDER / "callbacks"))
+    cache = diskcache.Cache(str(settings.cache_folder / "callbacks"))
     app = Dash(
         __name__,
         use_pages=True,
