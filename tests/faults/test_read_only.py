@@ -70,7 +70,10 @@ def test_whatever_would_write_is_refused_in_words(name: str, read_only: Path, mo
     assert "Read-only file system" in shown[0]["message"] or "read-only" in shown[0]["message"]
 
 
-def test_uploads_are_refused_in_words(read_only: Path, show: Callable[[Path], Studio]) -> None:
+def test_uploads_are_refused_in_words(
+    read_only: Path, show: Callable[[Path], Studio], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "SPARE", 0)
     home = show(read_only)
     assert not home.is_writable
     server = flask.Flask("uploads")
