@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -105,6 +106,7 @@ def set_up_process() -> None:
     """Log to the standard output, which goes into the job's folder, and leave the processor to the server first."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
     log.setLevel(logging.INFO)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a shutdown: stop as if cancelled, with a checkpoint
     if hasattr(os, "nice"):
         os.nice(5)  # the server answers first
 
