@@ -102,11 +102,11 @@ class Reporter:
                 log.warning("%s", error)
 
 
-def set_up_process() -> None:
+def set_up_process(job: JobFolder) -> None:
     """Log to the standard output, which goes into the job's folder, and leave the processor to the server first."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
     log.setLevel(logging.INFO)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a shutdown: stop as if cancelled, with a checkpoint
+    signal.signal(signal.SIGTERM, lambda *_: job.request_cancel())  # a shutdown: stop at the next step, and keep it
     if hasattr(os, "nice"):
         os.nice(5)  # the server answers first
 

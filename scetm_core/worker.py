@@ -16,7 +16,7 @@ from pathlib import Path
 
 from scetm_core import jobs
 from scetm_core.errors import RunError
-from scetm_core.jobfolder import Status
+from scetm_core.jobfolder import JobFolder, Status
 from scetm_core.reporter import Cancelled, Reporter, set_up_process
 from scetm_core.runs import Run
 
@@ -80,7 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("run", type=Path)
     parser.add_argument("--slots", type=int, default=1, help="runs that may train beside each other")
     options = parser.parse_args(arguments)
-    set_up_process()
+    set_up_process(JobFolder(options.run))
     try:
         return 0 if run_analysis(Run(options.run), n_slots=options.slots) == "done" else 1
     except RunError as error:
