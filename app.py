@@ -39,13 +39,14 @@ def create_app(settings: studio.Studio, who: options.AccessSettings | None = Non
     ConfigError
         If a broker is set and Celery is not installed.
     """
-    studio.configure(dataclasses.replace(settings, has_accounts=Accounts(settings.home).exist))
+    settings = dataclasses.replace(settings, has_accounts=Accounts(settings.home).exist)
+    studio.configure(settings)
     app = Dash(
         __name__,
         use_pages=True,
         title="scETM Studio",
         update_title="",
-        background_callback_manager=background.manager(settings.home),
+        background_callback_manager=background.manager(settings.cache_folder),
         on_error=show_error,
         suppress_callback_exceptions=True,
         compress=True,  # what the browser takes: zstd, Brotli or gzip
@@ -79,7 +80,7 @@ def open_app(given: argparse.Namespace) -> tuple[Dash, studio.Studio, options.Ac
     keep_heap_compact()
     settings, who = serving.settle(given)
     app = create_app(settings, who)
-    logs.set_up(settings.home)
+    logs.set_up(settings.home if settings.is_writable else None)
     if given.demo:
         from scetm_core.data.demo import write_demo
 

@@ -24,9 +24,10 @@ Map of the package, from the bottom up (arrows point down only)::
     enrichment       GSEA of topics;  differential: permutation tests of topics;  joint_map: genes beside topics
     judgement        what looks wrong with the topics or the training, in words
     figures/         x_frame(result) -> DataFrame, plot_x(frame) -> plotly Figure
-    files            writing without half-written files
+    files            writing without half-written files;  checksums: is a file still what was written?
     jobfolder        status, log and cancel marker of a piece of work
-    runs, jobs       one run = one folder; starting and stopping its worker
+    runs, jobs       one run = one folder (curve_file, older); its worker, started and stopped;  supervisor: its end
+    doctor           what is wrong in a home, and what can be mended (doctor_run, findings)
     worker           one run from where it stands to its end
     analysis         what happens in a run, top to bottom;  transfer_analysis: in a transfer
     requests, tasks  what can be asked of a finished run, and how far that is;  answers: working it out

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from scetm_core import keys, processes
 from scetm_core.account_commands import add_commands as add_account_commands
 from scetm_core.config import SECTIONS, DataConfig, RunConfig, TrainConfig, run_config_from_flat
+from scetm_core.doctor import add_doctor
 from scetm_core.errors import ConfigError, ScetmError
 from scetm_core.presets import PRESETS
 from scetm_core.progress_bars import StepBar, share_bar
@@ -107,6 +108,7 @@ def build_parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run_sweep)
     add_publish_commands(commands)
     add_account_commands(commands)
+    add_doctor(commands)
     return parser
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import re
@@ -229,8 +230,15 @@ def _private_opener(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
+@functools.cache
+def _secret_of_this_process() -> bytes:
+    return secrets.token_bytes(32)
+
+
 def signing_secret(home: Path) -> bytes:
     """The secret that signs sessions: made once, kept in the home, so that a restart signs nobody out.
+
+    In a home that cannot be written to it lasts as long as the process.
 
     Raises
     ------
@@ -238,9 +246,12 @@ def signing_secret(home: Path) -> bytes:
         If others can read it, or it is damaged.
     """
     path = home / keys.SECRET_FILE
-    with filelock.FileLock(path.with_name(f".{path.name}.lock"), timeout=10):
-        if not path.exists():
-            write_private(path, secrets.token_hex(32))
+    if os.access(home, os.W_OK):
+        with filelock.FileLock(path.with_name(f".{path.name}.lock"), timeout=10):
+            if not path.exists():
+                write_private(path, secrets.token_hex(32))
+    elif not path.exists():
+        return _secret_of_this_process()
     if path.stat().st_mode & 0o077:
         raise AccessError(f"{path} can be read by others. Delete it (everybody signs in anew), or: chmod 600 {path}")
     text = path.read_text(encoding="ascii", errors="replace").strip()

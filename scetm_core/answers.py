@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from scetm_core import jobs, judging, keys
 from scetm_core.errors import DataError, RunError
 from scetm_core.files import write_table
+from scetm_core.jobfolder import JobFolder
 from scetm_core.reporter import Cancelled, Reporter, set_up_process
 from scetm_core.requests import (
     ComparisonRequest,
@@ -247,7 +248,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="scetm_core.answers", description="Answer the request of one task folder.")
     parser.add_argument("task", type=Path)
     options = parser.parse_args(arguments)
-    set_up_process()
+    set_up_process(JobFolder(options.task))
     try:
         return 0 if run_task(Task(options.task)) == "done" else 1
     except RunError as error:

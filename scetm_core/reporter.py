@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -12,7 +13,7 @@ import traceback
 from collections.abc import Callable
 from typing import Self
 
-from scetm_core import jobs
+from scetm_core import jobs, processes
 from scetm_core.errors import RunError, ScetmError
 from scetm_core.files import is_disk_full
 from scetm_core.jobfolder import JobFolder, Status
@@ -135,10 +136,12 @@ class Reporter:
                 log.warning("%s", error)
 
 
-def set_up_process() -> None:
+def set_up_process(job: JobFolder) -> None:
     """Log to the standard output, which goes into the job's folder, and leave the processor to the server first."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
     log.setLevel(logging.INFO)
+    if processes.world() == 1:  # torchrun tells the others so when one of them has died
+        signal.signal(signal.SIGTERM, lambda *_: job.request_cancel())  # a shutdown: stop at the next step, and keep it
     if hasattr(os, "nice"):
         os.nice(5)  # the server answers first
 

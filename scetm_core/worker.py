@@ -16,7 +16,7 @@ from pathlib import Path
 
 from scetm_core import jobs, processes
 from scetm_core.errors import RunError
-from scetm_core.jobfolder import Status
+from scetm_core.jobfolder import JobFolder, Status
 from scetm_core.reporter import Cancelled, Reporter, in_words, set_up_process
 from scetm_core.runs import Run
 
@@ -117,7 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("run", type=Path)
     parser.add_argument("--slots", type=int, default=1, help="runs that may train beside each other")
     options = parser.parse_args(arguments)
-    set_up_process()
+    set_up_process(JobFolder(options.run))
     if processes.rank() > 0:
         return help_with(options.run, n_slots=options.slots)
     try:

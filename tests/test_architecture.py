@@ -111,7 +111,7 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
     "jobs": BASE | {"broker", "config", "jobfolder", "processes", "runs", "waiting"},
     "handover": BASE | {"jobfolder", "jobs", "runs", "supervisor", "waiting"},
     "cluster": BASE | {"broker", "handover", "jobs", "waiting"},
-    "reporter": BASE | {"files", "jobfolder", "jobs"},
+    "reporter": BASE | {"files", "jobfolder", "jobs", "processes"},
     "supervisor": BASE | {"jobfolder", "processes"},
     "score_words": set(),
     "gallery": BASE
@@ -153,6 +153,9 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
     | {"figures", "gallery", "printing", "progress_bars", "recipe", "report", "runs", "settings"},
     "requests": BASE | {"settings"},
     "tasks": BASE | {"files", "jobfolder", "jobs", "requests", "runs"},
+    "findings": BASE,
+    "doctor_run": BASE | {"curve_file", "files", "findings", "jobfolder", "jobs", "model", "runs", "tasks"},
+    "doctor": BASE | {"doctor_run", "files", "findings"},
 }
 ABOVE = {
     "runs",

@@ -218,7 +218,7 @@ def test_when_no_checkpoint_can_be_read_it_says_so_instead_of_starting_anew(
     folder = stopped_at(4)
     for path in checkpoint_files(folder):
         path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(RunError, match=r"No checkpoint in .* can be read .*step-00000020.*Delete"):
+    with pytest.raises(RunError, match=r"No checkpoint in .* can be read .*step-00000020.*delete them"):
         curve(model_for(planted), planted, train_config(), checkpoints=folder, resume=True)
 
 

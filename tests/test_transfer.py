@@ -631,12 +631,12 @@ def test_a_source_of_another_format_is_refused(
 ) -> None:
     copied = Run(shutil.copytree(source.path, tmp_path / "runs" / "old"))
     run = transfer(planted, of=copied)
-    change_config(copied, lambda record: record.update(format=0))
-    with pytest.raises(RunError, match=r"Run old has format 0, this version reads format 1\. Open it with"):
+    change_config(copied, lambda record: record.update(format=2))
+    with pytest.raises(RunError, match=r"run old cannot be read \(it has format 2, .* reads formats up to 1\. Update"):
         genes_of_run(copied)
-    with pytest.raises(RunError, match="Run old has format 0"):
+    with pytest.raises(RunError, match="it has format 2"):
         run.source.config  # noqa: B018
-    with pytest.raises(RunError, match="Run old has format 0"):
+    with pytest.raises(RunError, match="it has format 2"):
         transfer(planted, of=copied)
 
 

@@ -18,7 +18,6 @@ from pages._access.options import AccessSettings, is_this_machine
 from pages._access.sessions import EVERYBODY, Sessions, keep_sessions
 from pages._shared import access, studio
 from pages._shared.access import STRANGER, Visitor
-from scetm_core import keys
 from scetm_core.accounts import Accounts, signing_secret
 
 log = logging.getLogger("scetm.access")
@@ -64,7 +63,7 @@ class Guard:
     def __init__(self, settings: AccessSettings) -> None:
         shown = studio.of_server()
         accounts = Accounts(shown.home) if shown.has_accounts else None
-        cache = shown.home / keys.CACHE_FOLDER
+        cache = shown.cache_folder
         self.sessions = Sessions(settings, accounts=accounts, ended=cache / "ended-sessions")
         self.attempts = Attempts(cache / "sign-in")
         self.must_sign_in = accounts is not None or bool(settings.token)

@@ -16,7 +16,7 @@ import diskcache
 from dash import CeleryManager, DiskcacheManager
 from dash.background_callback.managers import BaseBackgroundCallbackManager
 
-from scetm_core import broker, keys
+from scetm_core import broker
 
 T = TypeVar("T")
 SECRET = ("cookies", "headers")
@@ -26,8 +26,8 @@ NOWHERE = "none"  # the job of a callback that could not be sent
 log = logging.getLogger("scetm.app")
 
 
-def manager(home: Path) -> BaseBackgroundCallbackManager:
-    """The manager of background callbacks of an app on a home.
+def manager(cache: Path) -> BaseBackgroundCallbackManager:
+    """The manager of background callbacks of an app that keeps its caches in a folder.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def manager(home: Path) -> BaseBackgroundCallbackManager:
     """
     if broker.address():
         return PatientCeleryManager(broker.celery_app())
-    return DiskcacheManager(diskcache.Cache(str(home / keys.CACHE_FOLDER / "callbacks")))
+    return DiskcacheManager(diskcache.Cache(str(cache / "callbacks")))
 
 
 def _or(instead: Any) -> Callable[[Callable[..., T]], Callable[..., T]]:

@@ -158,7 +158,7 @@ def _checked(content: bytes) -> dict[str, Any]:
 
 
 def _folder() -> Path:
-    folder = studio.current().home / keys.CACHE_FOLDER / keys.FIGURES_FOLDER
+    folder = studio.current().cache_folder / keys.FIGURES_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -14,6 +14,7 @@ from pages._shared.account_menu import account_menu
 from pages._shared.export_dialog import dialogs
 from pages._shared.help import copy_link_button, help_button, help_dialogs
 from pages._shared.palette import palette_dialog
+from pages._shared.parts import notice
 from pages._shared.search import search_box
 from pages._shared.selecting import selection_bar
 from pages._shared.tour import tour
@@ -65,7 +66,9 @@ def shell() -> Component:
                 [
                     dmc.AppShellHeader(_header()),
                     dmc.AppShellNavbar(_navigation(), id=ids.NAV, **{"aria-label": "Pages"}),
-                    dmc.AppShellMain([selection_bar(), html.Div(dash.page_container, id="main", tabIndex=-1)]),
+                    dmc.AppShellMain(
+                        [_read_only_notice(), selection_bar(), html.Div(dash.page_container, id="main", tabIndex=-1)]
+                    ),
                 ],
                 id=SHELL,
                 header={"height": 56},
@@ -76,6 +79,17 @@ def shell() -> Component:
         theme=THEME,
         defaultColorScheme="auto",
     )
+
+
+def _read_only_notice() -> Component | None:
+    """Said on every page of a home in which nothing can be kept."""
+    if studio.current().is_writable:
+        return None
+    words = (
+        f"{studio.current().home} cannot be written to: runs can be looked at, but nothing can be trained, named, "
+        "uploaded or kept. Ask for the right to write there, or start the app with another folder (--home)."
+    )
+    return html.Div(notice(words, title="For looking only", color="yellow"), className="spaced")
 
 
 def _header() -> Component:

@@ -10,6 +10,7 @@ import dataclasses
 import datetime as dt
 import functools
 import os
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,14 +88,26 @@ class Studio:
         """Where the runs of everybody are: for the queue and the server's own page, never for a user's."""
         return [self.runs_folder, *sorted(self.home.glob(f"{keys.USERS_FOLDER}/*/{keys.RUNS_FOLDER}"))]
 
+    @property
+    def is_writable(self) -> bool:
+        """Whether anything can be kept: no for a home on a disk mounted read-only, or of somebody else."""
+        return os.access(self.home, os.W_OK) and os.access(self.runs_folder, os.W_OK)
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where what need not last is kept: in the home, or a temporary folder where that cannot be written to."""
+        return self.home / keys.CACHE_FOLDER if self.is_writable else _temporary_folder(self.home)
+
     def make_folders(self) -> None:
-        """Create the home.
+        """Create the home; one that holds runs and cannot be written to stays as it is, for looking only.
 
         Raises
         ------
         RunError
-            If it cannot be created or written to.
+            If it cannot be created or written to, and holds no runs.
         """
+        if self.runs_folder.is_dir() and not self.is_writable:
+            return
         folders = (
             self.runs_folder, self.demo_folder, self.uploads_folder, self.gene_sets_folder, self.names_folder,
         )  # fmt: skip
@@ -134,6 +147,14 @@ class Studio:
         return f"{named}/{file.name}"
 
 
+@functools.cache
+def _temporary_folder(home: Path) -> Path:
+    folder = tempfile.TemporaryDirectory(prefix=f"scetm-{home.name[:20]}-", ignore_cleanup_errors=True)
+    _temporary.append(folder)  # kept until the server ends
+    return Path(folder.name)
+
+
+_temporary: list[tempfile.TemporaryDirectory[str]] = []
 _current: Studio | None = None
 
 

@@ -143,19 +143,26 @@ def test_killed_fifty_times_runs_end_as_undisturbed_ones(make_run: MakeRun, fork
 
 
 @pytest.mark.slow
-def test_a_real_worker_killed_twice_ends_as_an_undisturbed_one(
+def test_a_real_worker_killed_and_then_told_to_end_ends_as_an_undisturbed_one(
     make_run: MakeRun, wait_until: Callable[..., None]
 ) -> None:
     long = {"max_steps": 120, "checkpoint_every": 10, "report_every": 2, "evaluate_every": 40}
     run, undisturbed = make_run("killed", **long), make_run("undisturbed", **long)
     jobs.start(undisturbed, n_slots=2)
-    for step in (20, 60):
-        jobs.start(run, n_slots=2)
-        wait_until(lambda step=step: run.status().step >= step)
-        kill(run.status().pid or 0)
-        wait_until(lambda: jobs.state(run) == "failed")
-        assert "was killed (signal 9, SIGKILL)" in run.status().message
-        assert "resume" in run.status().message
+    jobs.start(run, n_slots=2)
+    wait_until(lambda: run.status().step >= 20)
+    kill(run.status().pid or 0)
+    wait_until(lambda: jobs.state(run) == "failed")
+    assert "was killed (signal 9, SIGKILL)" in run.status().message
+    assert "resume" in run.status().message
+    jobs.start(run, n_slots=2)
+    wait_until(lambda: run.status().step >= 60)
+    os.kill(run.status().pid or 0, signal.SIGTERM)  # as a computer that is shut down does
+    wait_until(lambda: jobs.state(run) not in ("queued", "running", "lost"))
+    status = run.status()
+    assert status.state == "cancelled", status.message
+    newest = checkpoint_files(run.checkpoint_path)[0]
+    assert newest.name == f"step-{status.step:08d}.safetensors", "not a step is lost"
     jobs.start(run, n_slots=2)
     wait_until(lambda: jobs.state(run) in ("done", "failed") and jobs.state(undisturbed) in ("done", "failed"))
     same_end(run, undisturbed)

@@ -230,7 +230,7 @@ def test_a_full_disk_is_told(
     monkeypatch.setattr(uploads.os, "replace", raise_disk_full)
     answer = upload("cells.h5ad", good_bytes)
     assert answer.status_code == 507
-    assert "No space left on device" in answer.json["error"]
+    assert "The disk is full" in answer.json["error"]
 
 
 def raise_disk_full(*_: Any) -> None:

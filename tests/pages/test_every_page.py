@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import anndata as ad
 import dash
 import pytest
 from dash import Dash, dcc
@@ -16,8 +17,10 @@ from dash.development.base_component import Component
 from pages._shared import studio
 from pages._shared.parts import age, duration, score_in_words, size_in_words
 from pages._shared.studio import Studio
+from scetm_core import keys
 from scetm_core.jobfolder import Status
 from scetm_core.runs import Run
+from tests.pages.by_hand import N_TOPICS, finish, planted_data, result_of
 
 PageModule = Callable[[str], ModuleType]
 Words = Callable[[Any], str]
@@ -73,6 +76,38 @@ def test_with_a_finished_run_a_page_renders(name: str, page_module: PageModule, 
     text = words_in(page_module(name).layout(run=DONE))
     assert "There is no run" not in text
     assert "No result" not in text
+
+
+def without(slot: str, *names: str) -> Callable[[ad.AnnData], None]:
+    def take(result: ad.AnnData) -> None:
+        for name in names:
+            getattr(result, slot).pop(name, None)
+
+    return take
+
+
+OLDER = {
+    "settings and batches": without("uns", keys.UNS),
+    "batches": lambda result: result.uns[keys.UNS].pop(keys.UNS_BATCHES),
+    "alpha": without("uns", keys.ALPHA),
+    "counts of cells": lambda result: result.obs.drop(columns=keys.N_COUNTS, inplace=True),
+    "map and second name of delta": without("obsm", keys.X_UMAP, keys.X_SCETM),
+    "rho": without("varm", keys.RHO),
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("lacking", OLDER)
+def test_the_result_of_an_earlier_version_opens_or_says_what_to_do(
+    name: str, lacking: str, make_shown_run: Callable[..., Run], page_module: PageModule, words_in: Words
+) -> None:
+    run = make_shown_run(n_topics=N_TOPICS)
+    result = result_of(planted_data(), run.config)
+    OLDER[lacking](result)
+    finish(run, result)
+    text = words_in(page_module(name).layout(run=run.id))
+    assert "?" in text
+    assert "There is no run" not in text
 
 
 @pytest.mark.parametrize("run", HOSTILE_RUNS)
