@@ -10,7 +10,7 @@ MAX_BYTES = 256_000_000
 _MAX_DIGITS = 25  # of a whole number: longer ones cannot become a float
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(text: str) -> Any:
     """The value of a JSON text.
 
     Raises
@@ -20,11 +20,10 @@ def parse_json(text: str | bytes) -> Any:
     """
     try:
         value = json.loads(text, parse_int=_whole_number)
+        if "\\ud" in text or "\\uD" in text:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")  # half of a letter cannot be written to any file
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
-    shown = text if isinstance(text, str) else text.decode("utf-8", errors="replace")
-    if "\\ud" in shown or "\\uD" in shown or not shown.isascii():
-        json.dumps(value, ensure_ascii=False).encode("utf-8")  # half of a letter cannot be written to any file
     return value
 
 

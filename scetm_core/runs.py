@@ -32,12 +32,14 @@ from scetm_core.files import (
     write_atomically,
 )
 from scetm_core.jobfolder import JobFolder, Status, new_status
+from scetm_core.json_text import read_json
 
 if TYPE_CHECKING:
     import anndata as ad
     import pandas as pd
 
 MAX_TOPIC_NAME = 40
+_FAR_FUTURE = 4e9  # seconds since 1970
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 
 
@@ -102,13 +104,19 @@ class Run(JobFolder):
 
     def _record(self) -> dict[str, Any]:
         try:
-            record = json.loads(self._file(keys.CONFIG_FILE).read_text(encoding="utf-8"))
+            record = read_json(self._file(keys.CONFIG_FILE))
             if record["format"] != FORMAT_VERSION:
                 raise RunError(
                     f"Run {self.id} has format {record['format']}, this version reads format {FORMAT_VERSION}. "
                     "Open it with the version that wrote it."
                 )
             record["created_at"] = float(record["created_at"])
+            if not 0 <= record["created_at"] < _FAR_FUTURE:
+                raise ValueError("its date is none")
+            record |= {
+                "config": record["config"],
+                **{part: dict(record.get(part, {})) for part in ("input", "versions")},
+            }
             return typing.cast("dict[str, Any]", record)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{keys.CONFIG_FILE} of run {self.id} cannot be read ({error}).") from error
@@ -135,7 +143,7 @@ class Run(JobFolder):
     @property
     def versions(self) -> dict[str, str]:
         """Versions of the libraries when the run was made."""
-        return {str(name): str(version) for name, version in dict(self._record().get("versions", {})).items()}
+        return {str(name): str(version) for name, version in self._record()["versions"].items()}
 
     @property
     def created_at(self) -> float:
@@ -182,20 +190,17 @@ class Run(JobFolder):
     def metrics(self) -> pd.DataFrame:
         """The training curve, one row per report; empty before the first.
 
-        Steps trained again after a resume count once, as they were trained last. A last line cut short by a kill
-        is left out.
+        Raises
+        ------
+        RunError
+            If it is no such table.
         """
-        import pandas as pd
+        from scetm_core.metrics_file import read_metrics
 
-        file = self._file(keys.METRICS_FILE)
-        if not file.exists():
-            return pd.DataFrame({"step": pd.Series(dtype=int)})
-        text = file.read_text(encoding="utf-8")
-        complete = text[: text.rfind("\n") + 1]
-        if not complete:
-            return pd.DataFrame({"step": pd.Series(dtype=int)})
-        rows = pd.read_csv(io.StringIO(complete), on_bad_lines="skip")
-        return rows.drop_duplicates("step", keep="last").sort_values("step").reset_index(drop=True)
+        try:
+            return read_metrics(self._file(keys.METRICS_FILE))
+        except (OSError, ValueError, KeyError, OverflowError) as error:
+            raise RunError(f"{keys.METRICS_FILE} of run {self.id} cannot be read ({error}).") from error
 
     # ---- vocabulary, model, result -----------------------------------------------------------------------------
 
@@ -217,7 +222,7 @@ class Run(JobFolder):
             If there are none yet, or they are damaged.
         """
         try:
-            record = dict(json.loads(self._file(keys.VOCAB_FILE).read_text(encoding="utf-8")))
+            record = dict(read_json(self._file(keys.VOCAB_FILE)))
             return {**record, "genes": list(record["genes"]), "batches": list(record["batches"])}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{keys.VOCAB_FILE} of run {self.id} cannot be read ({error}).") from error
@@ -308,7 +313,7 @@ class Run(JobFolder):
         """A JSON object in a file of the run; empty if there is no such file."""
         file = self._file(name)
         try:
-            return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
+            return dict(read_json(file)) if file.exists() else {}
         except (OSError, ValueError, TypeError) as error:
             raise RunError(f"{name} of run {self.id} cannot be read ({error}).") from error
 

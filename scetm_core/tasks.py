@@ -59,7 +59,7 @@ class Task(JobFolder):
         """
         try:
             return request_from_json(self._file(keys.REQUEST_FILE).read_text(encoding="utf-8"))
-        except (OSError, ConfigError) as error:
+        except (OSError, UnicodeDecodeError, ConfigError) as error:
             raise RunError(f"{keys.REQUEST_FILE} of task {self.id} cannot be used: {error}") from error
 
     @property

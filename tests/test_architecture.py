@@ -16,20 +16,22 @@ MODULES = sorted(CORE.rglob("*.py"))
 PAGES = [path for path in [ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))] if path.is_file()]
 HEAVY = {"torch", "umap", "scanpy", "matplotlib", "sklearn", "numba", "pynndescent", "igraph"}
 
-BASE = {"errors", "keys"}
+BASE = {"errors", "json_text", "keys"}
 MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not listed: `LEAF`
     "__init__": set(),
     "errors": set(),
     "keys": set(),
+    "json_text": set(),
+    "metrics_file": set(),
     "settings": BASE,
     "config": BASE | {"settings", "transfer_settings"},
     "transfer_settings": BASE | {"settings"},
     "presets": set(),
     "gene_names": BASE | {"data"},
     "orthologs": BASE | {"data", "gene_names"},
-    "marker_tables": BASE,
+    "marker_tables": BASE | {"data"},
     "gene_alignment": BASE | {"gene_names", "orthologs"},
-    "genesets": BASE | {"files", "gene_names", "marker_tables", "orthologs"},
+    "genesets": BASE | {"data", "files", "gene_names", "marker_tables", "orthologs"},
     "markers": BASE | {"genesets"},
     "libraries": BASE | {"files"},
     "data": BASE | {"config", "data"},
@@ -92,7 +94,7 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
     },
     "jobfolder": BASE | {"files"},
     "result_file": BASE,
-    "runs": BASE | {"config", "files", "jobfolder", "result_file"},
+    "runs": BASE | {"config", "files", "jobfolder", "metrics_file", "result_file"},
     "selection": BASE,
     "selection_store": BASE | {"files", "runs", "selection"},
     "user_columns": BASE | {"files", "runs"},

@@ -114,9 +114,8 @@ def open_bytes(path: Path, *, free: int | None = None) -> io.BufferedReader:
     DataError
         Later, while reading: if far more comes out than the file's size speaks for, or a line has no end.
     """
-    zipped = path.name.lower().endswith(".gz")
-    stream: Any = gzip.open(path) if zipped else path.open("rb")
     bound = most_bytes(path.stat().st_size, free=free)
+    stream: Any = gzip.GzipFile(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb")
     return io.BufferedReader(_Bounded(stream, path.name, bound), buffer_size=1 << 20)
 
 
@@ -269,14 +268,14 @@ def _itemsize_of(described: Mapping[str, Any]) -> int:
 
 
 def refuse_what_does_not_fit(node: Any, what: str) -> None:
-    """Refuse a part of an open store that is read whole and takes more than half of the memory that is free.
+    """Refuse a part of an open store that is read whole, beyond `FREE`, if it takes half of the memory that is left.
 
     Raises
     ------
     DataError
         Before anything is read.
     """
-    free = psutil.virtual_memory().available // 2
+    free = max(psutil.virtual_memory().available // 2, FREE)
     if (needed := _bytes_of(node)) > free:
         raise DataError(
             f"{what} takes {in_words(needed)}, and {in_words(free)} of memory can be spared here. "
