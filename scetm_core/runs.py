@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAX_TOPIC_NAME = 40
-_FAR_FUTURE = 4e9  # seconds since 1970
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 
 
@@ -110,13 +109,10 @@ class Run(JobFolder):
                     f"Run {self.id} has format {record['format']}, this version reads format {FORMAT_VERSION}. "
                     "Open it with the version that wrote it."
                 )
-            record["created_at"] = float(record["created_at"])
-            if not 0 <= record["created_at"] < _FAR_FUTURE:
+            record["created_at"], record["config"] = float(record["created_at"]), record["config"]
+            if not 0 <= record["created_at"] < 4e9:
                 raise ValueError("its date is none")
-            record |= {
-                "config": record["config"],
-                **{part: dict(record.get(part, {})) for part in ("input", "versions")},
-            }
+            record |= {part: dict(record.get(part, {})) for part in ("input", "versions")}
             return typing.cast("dict[str, Any]", record)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{keys.CONFIG_FILE} of run {self.id} cannot be read ({error}).") from error
@@ -138,7 +134,7 @@ class Run(JobFolder):
     @property
     def input(self) -> dict[str, Any]:
         """Path, size in bytes and SHA-256 of the input when the run was made."""
-        return dict(self._record()["input"])
+        return typing.cast("dict[str, Any]", self._record()["input"])
 
     @property
     def versions(self) -> dict[str, str]:
@@ -396,8 +392,8 @@ def open_run(runs_folder: Path, run_id: str) -> Run:
     """
     if not _RUN_ID.fullmatch(run_id):
         raise RunError(f"{run_id[:80]!r} is not the name of a run.")
-    if not (runs_folder / run_id / keys.CONFIG_FILE).is_file():
-        raise RunError(f"There is no run called {run_id!r}. It may have been deleted.")
+    if not (runs_folder / run_id / keys.CONFIG_FILE).is_file() or (runs_folder / run_id).is_symlink():
+        raise RunError(f"There is no run called {run_id!r}. It may have been deleted. Links are not followed.")
     return Run(runs_folder / run_id)
 
 
@@ -406,7 +402,7 @@ def list_runs(runs_folder: Path) -> list[Run]:
     found = []
     for path in runs_folder.glob(f"*/{keys.CONFIG_FILE}"):
         try:
-            if _RUN_ID.fullmatch(path.parent.name):
+            if _RUN_ID.fullmatch(path.parent.name) and not path.parent.is_symlink():
                 found.append((Run(path.parent).created_at, path.parent.name, Run(path.parent)))
         except RunError:
             continue  # shown by nobody: `open_run` tells what is wrong with it
