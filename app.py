@@ -15,7 +15,7 @@ import multiprocess
 from dash import Dash, DiskcacheManager
 
 from pages._report import routes
-from pages._shared import figure_store, search, studio, uploads
+from pages._shared import figure_store, queries, search, studio, uploads
 from pages._shared.errors import show_error
 from scetm_core import __version__, keys
 from scetm_core.errors import ScetmError
@@ -51,6 +51,7 @@ def create_app(settings: studio.Studio) -> Dash:
     )
     from pages._shared.shell import shell  # after the pages have registered themselves
 
+    queries.take_plain_queries()
     app.layout = shell
     app.server.secret_key = secrets.token_bytes(32)
     app.server.add_url_rule("/health", view_func=lambda: {"status": "ok", "version": __version__})

@@ -365,6 +365,7 @@ def _answer(target: Path, name: str, request: Request) -> int:
 def _load_scored(target: Path) -> tuple[ad.AnnData, Run | None]:
     import anndata as ad
 
+    from scetm_core.data.formats import open_store
     from scetm_core.errors import DataError
     from scetm_core.runs import Run
 
@@ -374,7 +375,11 @@ def _load_scored(target: Path) -> tuple[ad.AnnData, Run | None]:
     if not target.is_file():
         raise DataError(f"There is no file {target}.")
     try:
+        with open_store(target):  # refuses what points elsewhere or claims too much
+            pass
         return ad.read_h5ad(target), None
+    except DataError:
+        raise
     except Exception as error:  # anndata and h5py raise many kinds for a damaged file
         raise DataError(f"{target} cannot be read as .h5ad ({error}).") from error
 

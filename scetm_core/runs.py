@@ -266,13 +266,10 @@ class Run(JobFolder):
         RunError
             If there is none yet, or it is damaged.
         """
-        import anndata as ad
+        from scetm_core.result_file import load_result
 
         self._require_result()
-        try:
-            return ad.read_h5ad(self.result_path)
-        except Exception as error:  # anndata and h5py raise many kinds for a damaged file
-            raise RunError(f"{keys.RESULT_FILE} of run {self.id} cannot be read ({error}).") from error
+        return load_result(self.result_path)
 
     def open_result(self) -> ad.AnnData:
         """As `load_result`, with obsm mapped from the file instead of read: for looking at, never to be changed.
@@ -379,7 +376,7 @@ def table_name(text: str) -> str:
     plain = re.sub(r"[^A-Za-z0-9 ._()+=@,-]", "_", text).strip(" .")
     if plain == text and 0 < len(text) <= 120:
         return text
-    return f"{plain[:100].strip(' .') or '_'}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+    return f"{plain[:100].strip(' .') or '_'}-{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:10]}"
 
 
 def open_run(runs_folder: Path, run_id: str) -> Run:

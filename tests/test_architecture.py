@@ -93,7 +93,7 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
         "sweep",
     },
     "jobfolder": BASE | {"files"},
-    "result_file": BASE,
+    "result_file": BASE | {"data"},
     "runs": BASE | {"config", "files", "jobfolder", "metrics_file", "result_file"},
     "selection": BASE,
     "selection_store": BASE | {"files", "runs", "selection"},

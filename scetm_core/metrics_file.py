@@ -1,0 +1,46 @@
+"""What does the training curve on disk say? `metrics.csv` of a run, which may end in half a line, or be damaged."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_MAX_COLUMNS = 1000
+_MAX_BYTES = 1_000_000_000
+
+
+def read_metrics(path: Path) -> pd.DataFrame:
+    """One row per report, numbers only; empty before the first.
+
+    Steps trained again after a resume count once, as they were trained last. A last line cut short by a kill is left
+    out, and so are rows without a step.
+
+    Raises
+    ------
+    OSError, ValueError, KeyError, OverflowError
+        If it is no such table.
+    """
+    import pandas as pd
+
+    nothing = pd.DataFrame({"step": pd.Series(dtype=int)})
+    if not path.exists():
+        return nothing
+    with path.open("rb") as stream:
+        text = stream.read(_MAX_BYTES).decode("utf-8")
+    complete = text[: text.rfind("\n") + 1]
+    if not complete:
+        return nothing
+    if complete.partition("\n")[0].count(",") > _MAX_COLUMNS:
+        raise ValueError("it has too many columns")
+    # never with index_col=False: on a quote without an end, pandas then reads memory that is not its own
+    rows = pd.read_csv(io.StringIO(complete), on_bad_lines="skip", quoting=csv.QUOTE_NONE)
+    rows = rows.apply(pd.to_numeric, errors="coerce").dropna(subset="step")
+    if (rows["step"] % 1 == 0).all():
+        rows = rows.astype({"step": "int64"})
+    curve: pd.DataFrame = rows.drop_duplicates("step", keep="last").sort_values("step").reset_index(drop=True)
+    return curve
