@@ -376,7 +376,8 @@ def table_name(text: str) -> str:
     plain = re.sub(r"[^A-Za-z0-9 ._()+=@,-]", "_", text).strip(" .")
     if plain == text and 0 < len(text) <= 120:
         return text
-    return f"{plain[:100].strip(' .') or '_'}-{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:10]}"
+    mark = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:10]
+    return f"{plain[:100].strip(' .') or '_'}-{mark}"
 
 
 def open_run(runs_folder: Path, run_id: str) -> Run:

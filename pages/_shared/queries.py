@@ -21,9 +21,7 @@ def with_plain_queries(layout: Callable[..., Component]) -> Callable[..., Compon
     """A page whose queries are texts of at most `MAX_LENGTH` letters: of several, the first."""
 
     def show(**query: Any) -> Component:
-        firsts = {name: value[0] if isinstance(value, list) else value for name, value in query.items()}
-        return layout(
-            **{name: None if text is None else str(text)[:MAX_LENGTH] for name, text in firsts.items() if name}
-        )
+        firsts = {name: value[0] if isinstance(value, list) else value for name, value in query.items() if name}
+        return layout(**{name: text and str(text)[:MAX_LENGTH] for name, text in firsts.items()})
 
     return show

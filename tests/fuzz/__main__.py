@@ -76,10 +76,8 @@ def watch(name: str, first: int, inputs: int, *, guided: bool) -> int:
         else:
             break
     seconds = time.monotonic() - started
-    n = sum(seen.values())
-    print(
-        f"{name} | {n:,} | {seconds:.0f} | {seen['refused']:,} | {seen['accepted']:,} | {seen['escaped']:,}", flush=True
-    )
+    counts = [seen[verdict] for verdict in ROWS[3:]]
+    print(" | ".join([name, f"{sum(counts):,}", f"{seconds:.0f}", *(f"{n:,}" for n in counts)]), flush=True)
     for text, seed in list(texts.items())[:12]:
         print(f"    seed {seed}: {text}", flush=True)
     return seen["escaped"]
@@ -104,16 +102,7 @@ def work(name: str, first: int, inputs: int, *, guided: bool) -> int:
             target.spoil(choices, path)
             counts[judge(target.read, path, box, also=also)] += 1
         except Escaped as error:
-            where = traceback.extract_tb((error.__cause__ or error).__traceback__)
-            ours = [
-                f"{Path(frame.filename).name}:{frame.lineno}"
-                for frame in where
-                if "scetm_core" in frame.filename or "pages" in frame.filename
-            ]
-            print(
-                json.dumps({"seed": seed, "verdict": "escaped", "text": f"{error} at {' '.join(ours[-3:])}"}),
-                flush=True,
-            )
+            print(json.dumps({"seed": seed, "verdict": "escaped", "text": f"{error} at {_places(error)}"}), flush=True)
         finally:
             shutil.rmtree(box, ignore_errors=True)
         if seed % 25 == 0:
@@ -133,6 +122,13 @@ def work(name: str, first: int, inputs: int, *, guided: bool) -> int:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return 0
+
+
+def _places(error: BaseException) -> str:
+    """The last lines of ours that an error came through."""
+    frames = traceback.extract_tb((error.__cause__ or error).__traceback__)
+    ours = [frame for frame in frames if "scetm_core" in frame.filename or "pages" in frame.filename]
+    return " ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in ours[-3:])
 
 
 def open_app(folder: Path) -> tuple[Path, ...]:
@@ -160,9 +156,8 @@ def guide(one: Callable[..., None], inputs: int) -> None:
         provider = atheris.FuzzedDataProvider(content)
         one(next(numbers), Choices(lambda n: provider.ConsumeIntInRange(0, n - 1)))
 
-    atheris.Setup(
-        [sys.argv[0], f"-runs={inputs}", "-max_len=4096", "-verbosity=0", "-timeout=60", "-rss_limit_mb=4096"], test
-    )
+    bounds = [f"-runs={inputs}", "-max_len=4096", "-verbosity=0", "-timeout=60", "-rss_limit_mb=4096"]
+    atheris.Setup([sys.argv[0], *bounds], test)
     atheris.Fuzz()
 
 

@@ -1,4 +1,4 @@
-"""Who decides what an input looks like? A die that a random generator, hypothesis or a coverage-guided fuzzer throws."""
+"""Who decides what an input looks like? A die that a seed, hypothesis or atheris throws."""
 
 from __future__ import annotations
 

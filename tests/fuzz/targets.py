@@ -265,13 +265,44 @@ def read_query(path: Path) -> None:
 
 
 PAGES = (
-    "home", "data", "train", "explore", "cells", "topics", "embedding", "enrichment", "differential", "pathways", "transfer",
-    "evaluate", "compare", "figures", "report",
-)  # fmt: skip
+    "home",
+    "data",
+    "train",
+    "explore",
+    "cells",
+    "topics",
+    "embedding",
+    "enrichment",
+    "differential",
+    "pathways",
+    "transfer",
+    "evaluate",
+    "compare",
+    "figures",
+    "report",
+)
 KEYS = (
-    "run", "topic", "set", "sets", "color", "label", "groupby", "beside", "zoom", "file", "gene", "points", "other", "labels",
-    "batches", "selection", "self", "path", "_", "",
-)  # fmt: skip
+    "run",
+    "topic",
+    "set",
+    "sets",
+    "color",
+    "label",
+    "groupby",
+    "beside",
+    "zoom",
+    "file",
+    "gene",
+    "points",
+    "other",
+    "labels",
+    "batches",
+    "selection",
+    "self",
+    "path",
+    "_",
+    "",
+)
 
 
 def _spoil_query(choices: Choices, path: Path) -> None:
@@ -305,7 +336,8 @@ TARGETS: dict[str, Target] = {
     ),
     "marker table": Target(
         seeds=(_file("a.csv", seeds.MARKERS), _file("a.tsv", seeds.TWO_COLUMNS), _packed("a.csv", seeds.MARKERS)),
-        spoil=mutate.mutate_packed, read=read_gene_sets,
+        spoil=mutate.mutate_packed,
+        read=read_gene_sets,
     ),
     "orthologs": Target(seeds=(_file("a.csv", seeds.ORTHOLOGS),), spoil=mutate.mutate_packed, read=read_orthologs),
     "aliases": Target(seeds=(_file("a.tsv", seeds.ALIASES),), spoil=mutate.mutate_packed, read=read_aliases),
@@ -329,13 +361,14 @@ TARGETS: dict[str, Target] = {
     "result.h5ad": _run_files(keys.RESULT_FILE, mutate.mutate_hdf5),
     "table parquet": Target(
         seeds=(lambda folder: seeds.finished_run(folder) / "enrichment" / "sets.parquet",),
-        spoil=mutate.mutate_packed, read=read_tables,
+        spoil=mutate.mutate_packed,
+        read=read_tables,
     ),
     "model": Target(seeds=(seeds.model_file,), spoil=mutate.mutate_packed, read=read_model),
     "checkpoint": Target(seeds=(seeds.checkpoint_folder,), spoil=_spoil_checkpoint, read=read_checkpoints),
     "names": Target(seeds=(_file("name", b"a.h5ad"),), spoil=_spoil_name, read=read_names),
     "address": Target(seeds=(_file("address", b"home?"),), spoil=_spoil_query, read=read_query),
-}  # fmt: skip
+}
 """Name -> reader."""
 
 
