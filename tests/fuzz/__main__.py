@@ -96,15 +96,12 @@ def work(name: str, first: int, inputs: int, *, guided: bool) -> int:
     kept, counts = Seeds(target, folder), Counter[str]()
 
     def one(seed: int, choices: Choices) -> None:
-        box = folder / "box"
         try:
-            path = kept.copy(choices, box)
+            box, path = kept.copy(choices)
             target.spoil(choices, path)
             counts[judge(target.read, path, box, also=also)] += 1
         except Escaped as error:
             print(json.dumps({"seed": seed, "verdict": "escaped", "text": f"{error} at {_places(error)}"}), flush=True)
-        finally:
-            shutil.rmtree(box, ignore_errors=True)
         if seed % 25 == 0:
             tell(seed)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import urllib.parse
 from collections.abc import Callable
@@ -81,10 +82,10 @@ def read_counts(path: Path) -> None:
         lambda: describe_dataset(path),
         lambda: check_dataset(config).to_dict(),
         lambda: load_dataset(config),
-        lambda: load_dataset(DataConfig(path=str(path), memory="on disk")),
         lambda: gene_expression(DataConfig(path=str(path)), list_genes(DataConfig(path=str(path)))[0]),
     ]
-    _all_of(answers)
+    on_disk = [lambda: load_dataset(DataConfig(path=str(path), memory="on disk"))]
+    _all_of([*answers, *(on_disk if path.suffix in (".h5ad", ".zarr") else [])])
 
 
 def read_modality(path: Path) -> None:
@@ -103,7 +104,10 @@ def read_modality(path: Path) -> None:
 
 
 def _all_of(answers: list[Callable[[], object]]) -> None:
-    """Ask each, so that a refusal of one does not hide what another does; the first refusal is raised at the end."""
+    """Ask each, so that a refusal of one does not hide what another does; the first refusal is raised at the end.
+
+    After two refusals the file is none, and the others would say the same.
+    """
     from scetm_core.errors import ScetmError
 
     refusals = []
@@ -114,6 +118,8 @@ def _all_of(answers: list[Callable[[], object]]) -> None:
             if isinstance(error.__cause__, MemoryError):
                 raise error.__cause__ from None
             refusals.append(error)
+            if len(refusals) == 2:
+                break
     if refusals:
         raise refusals[0]
 
@@ -162,39 +168,52 @@ def read_settings(path: Path) -> None:
     parse_json(RunConfig.from_json(text).to_json())
 
 
-def read_run(path: Path) -> None:
-    """Everything that lists and pages read of a run."""
-    from scetm_core.board import load_panel_figure, read_board
-    from scetm_core.dressing import dressed
+def _in_run(*answers: Callable[[Any], object]) -> Callable[[Path], None]:
+    """Ask a run as pages and lists do, after it was found by its name."""
+
+    def read(path: Path) -> None:
+        from scetm_core.runs import list_runs, open_run
+
+        list_runs(path.parent)
+        run = open_run(path.parent, path.name)
+        _all_of([lambda answer=answer: answer(run) for answer in answers])  # type: ignore[misc]
+
+    return read
+
+
+def _curve(run: Any) -> None:
     from scetm_core.figures import plot_training, training_frame
-    from scetm_core.own_colors import read_own_colors
-    from scetm_core.runs import Run, list_runs, open_run
+
+    plot_training(training_frame(run.metrics()))
+
+
+def _dressed(run: Any) -> None:
+    from scetm_core.dressing import dressed
+
+    dressed(run, seeds.good_result())
+
+
+def _board(run: Any) -> None:
+    from scetm_core.board import load_panel_figure, read_board
+
+    for panel in read_board(run.path).place().panels:
+        load_panel_figure(run.path, panel)
+
+
+def _selection(run: Any) -> None:
     from scetm_core.selection import in_words, selected_cells
     from scetm_core.selection_store import read_selection
-    from scetm_core.tasks import Task
-    from scetm_core.user_columns import read_columns
 
-    list_runs(path.parent)
-    run: Run = open_run(path.parent, path.name)
-    task = Task(path / keys.TASKS_FOLDER / "enrichment-sets")
-    _all_of(
-        [
-            lambda: (run.config, run.input, run.versions, run.created_at),
-            lambda: (run.status().progress, run.log_tail()),
-            lambda: plot_training(training_frame(run.metrics())).to_json(),
-            run.evaluation,
-            run.vocab,
-            run.transfer_report,
-            run.topic_names,
-            lambda: read_own_colors(path),
-            lambda: [load_panel_figure(path, panel) for panel in read_board(path).place().panels],
-            lambda: read_columns(run),
-            lambda: dressed(run, run.open_result()),
-            lambda: [in_words(read_selection(run, "a" * 12), run.topic_names())],
-            lambda: selected_cells(read_selection(run, "a" * 12), run.load_result(), numbers=_no_numbers),
-            lambda: (task.request, task.status(), task.table_path),
-        ]
-    )
+    steps = read_selection(run, "a" * 12)
+    in_words(steps, run.topic_names())
+    selected_cells(steps, seeds.good_result(), numbers=_no_numbers)
+
+
+def _task(run: Any) -> None:
+    from scetm_core.tasks import Task
+
+    task = Task(run.path / keys.TASKS_FOLDER / "enrichment-sets")
+    _ = task.request, task.status(), task.table_path
 
 
 def _no_numbers(what: str) -> Any:
@@ -320,8 +339,10 @@ def _spoil_name(choices: Choices, path: Path) -> None:
     path.write_bytes(mutate.mutate_bytes(choices, text) if choices.once_in(2) else text)
 
 
-def _run_files(name: str, how: Callable[[Choices, Path], None] = _spoil_json) -> Target:
-    return Target(seeds=(seeds.finished_run,), spoil=_spoil_in_run(name, how), read=read_run)
+def _run_file(
+    name: str, *answers: Callable[[Any], object], how: Callable[[Choices, Path], None] = _spoil_json
+) -> Target:
+    return Target(seeds=(seeds.finished_run,), spoil=_spoil_in_run(name, how), read=_in_run(*answers))
 
 
 TARGETS: dict[str, Target] = {
@@ -347,18 +368,22 @@ TARGETS: dict[str, Target] = {
     "rho npz": Target(seeds=(seeds.rho_npz,), spoil=mutate.mutate_packed, read=read_rho),
     "rho h5ad": Target(seeds=_counts("h5ad csr"), spoil=mutate.mutate_hdf5, read=read_rho),
     "settings": Target(seeds=(_file("a.json", seeds.settings()),), spoil=_spoil_json, read=read_settings),
-    "config.json": _run_files(keys.CONFIG_FILE),
-    "status.json": _run_files(keys.STATUS_FILE),
-    "metrics.csv": _run_files(keys.METRICS_FILE, mutate.mutate_packed),
-    "evaluation.json": _run_files(keys.EVALUATION_FILE),
-    "vocab.json": _run_files(keys.VOCAB_FILE),
-    "topic_names.json": _run_files(keys.TOPIC_NAMES_FILE),
-    "colors.json": _run_files(keys.COLORS_FILE),
-    "figure_board.json": _run_files(keys.BOARD_FILE),
-    "user column": _run_files(f"{keys.COLUMNS_FOLDER}/state.json"),
-    "selection": _run_files(f"{keys.SELECTIONS_FOLDER}/{'a' * 12}.json"),
-    "request.json": _run_files(f"{keys.TASKS_FOLDER}/enrichment-sets/{keys.REQUEST_FILE}"),
-    "result.h5ad": _run_files(keys.RESULT_FILE, mutate.mutate_hdf5),
+    "config.json": _run_file(
+        keys.CONFIG_FILE, lambda run: run.config, lambda run: (run.input, run.versions, run.created_at)
+    ),
+    "status.json": _run_file(keys.STATUS_FILE, lambda run: run.status().progress),
+    "metrics.csv": _run_file(keys.METRICS_FILE, _curve, how=mutate.mutate_packed),
+    "evaluation.json": _run_file(keys.EVALUATION_FILE, lambda run: run.evaluation()),
+    "vocab.json": _run_file(keys.VOCAB_FILE, lambda run: run.vocab()),
+    "topic_names.json": _run_file(keys.TOPIC_NAMES_FILE, lambda run: run.topic_names()),
+    "colors.json": _run_file(keys.COLORS_FILE, _dressed),
+    "figure_board.json": _run_file(keys.BOARD_FILE, _board),
+    "user column": _run_file(f"{keys.COLUMNS_FOLDER}/state.json", _dressed),
+    "selection": _run_file(f"{keys.SELECTIONS_FOLDER}/{'a' * 12}.json", _selection),
+    "request.json": _run_file(f"{keys.TASKS_FOLDER}/enrichment-sets/{keys.REQUEST_FILE}", _task),
+    "result.h5ad": _run_file(
+        keys.RESULT_FILE, lambda run: run.open_result(), lambda run: run.load_result(), how=mutate.mutate_hdf5
+    ),
     "table parquet": Target(
         seeds=(lambda folder: seeds.finished_run(folder) / "enrichment" / "sets.parquet",),
         spoil=mutate.mutate_packed,
@@ -373,17 +398,40 @@ TARGETS: dict[str, Target] = {
 
 
 class Seeds:
-    """The good inputs of a target, written once, copied for each input."""
+    """The good inputs of a target, written once; each has a copy that is spoilt and put right again."""
 
     def __init__(self, target: Target, folder: Path) -> None:
-        self.folders: list[tuple[Path, Path]] = []
+        self.places: list[tuple[Path, Path, Path]] = []  # the good folder, its copy, the input within
         for number, write in enumerate(target.seeds):
-            place = folder / f"seed-{number}"
-            place.mkdir(parents=True)
-            self.folders.append((place, write(place).relative_to(place)))
+            good, box = folder / f"seed-{number}", folder / f"box-{number}"
+            good.mkdir(parents=True)
+            self.places.append((good, box, write(good).relative_to(good)))
 
-    def copy(self, choices: Choices, box: Path) -> Path:
-        """One of them, in an empty folder; its path there."""
-        place, inside = choices.pick(self.folders)
-        shutil.copytree(place, box)
-        return box / inside
+    def copy(self, choices: Choices) -> tuple[Path, Path]:
+        """One of them: the folder it is in, which holds nothing else, and its path there."""
+        good, box, inside = choices.pick(self.places)
+        _put_right(box, good)
+        return box, box / inside
+
+
+def _put_right(box: Path, good: Path) -> None:
+    """Make a folder equal to another, touching only what differs in kind, size or time."""
+    wanted, found = _described(good), _described(box)
+    for name in sorted(found, reverse=True):  # what lies within a folder before the folder
+        if wanted.get(name) != found[name]:
+            (box / name).rmdir() if found[name] is None else (box / name).unlink()
+    for name in sorted(wanted):
+        if wanted[name] != found.get(name, "nothing"):
+            (box / name).mkdir(parents=True) if wanted[name] is None else shutil.copy2(good / name, box / name)
+
+
+def _described(folder: Path) -> dict[str, tuple[int, int, int] | None]:
+    """Of each entry its kind, size and time of change; None of folders."""
+    found: dict[str, tuple[int, int, int] | None] = {}
+    for parent, folders, files in os.walk(folder):
+        within = os.path.relpath(parent, folder)
+        found[within] = None
+        for name in (*files, *(name for name in folders if os.path.islink(os.path.join(parent, name)))):
+            about = os.lstat(os.path.join(parent, name))
+            found[os.path.normpath(os.path.join(within, name))] = (about.st_mode, about.st_size, about.st_mtime_ns)
+    return found
