@@ -16,7 +16,7 @@ import shutil
 import time
 import typing
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from scetm_core import keys
 from scetm_core.config import FORMAT_VERSION, RunConfig
 from scetm_core.errors import ConfigError, RunError
 from scetm_core.files import (
+    checked_scores,
     describe_input,
     is_disk_full,
     library_versions,
@@ -300,13 +301,13 @@ class Run(JobFolder):
         RunError
             If `evaluation.json` is damaged.
         """
-        return self._json(keys.EVALUATION_FILE)
+        return self._json(keys.EVALUATION_FILE, check=checked_scores)
 
-    def _json(self, name: str) -> dict[str, Any]:
+    def _json(self, name: str, *, check: Callable[[Any], dict[str, Any]] = dict) -> dict[str, Any]:
         """A JSON object in a file of the run; empty if there is no such file."""
         file = self._file(name)
         try:
-            return dict(read_json(file)) if file.exists() else {}
+            return check(dict(read_json(file))) if file.exists() else {}
         except (OSError, ValueError, TypeError) as error:
             raise RunError(f"{name} of run {self.id} cannot be read ({error}).") from error
 

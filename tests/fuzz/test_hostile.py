@@ -155,17 +155,13 @@ def box(tmp_path: Path) -> Path:
     return folder
 
 
-def all_readers(path: Path) -> list[str]:
-    """What each way of reading counts says; all must refuse."""
-    said = []
-    config = DataConfig(path=str(path))
-    for read in (describe_dataset, lambda _: check_dataset(config), lambda _: load_dataset(config)):
-        try:
-            read(path)
-        except ScetmError as error:
-            assert not isinstance(error.__cause__, MemoryError), error
-            said.append(str(error))
-    return said
+def outcome(read: Callable[[], object]) -> Exception | None:
+    """The error of ours that comes out, if one does; what it was made of is never a lack of memory."""
+    try:
+        read()
+    except ScetmError as error:
+        return error
+    return None
 
 
 @pytest.mark.parametrize("name", HDF5)
@@ -177,8 +173,11 @@ def test_a_hostile_hdf5_is_refused_before_it_hurts(name: str, box: Path) -> None
         change(root)
     with watched(box), pytest.raises(DataError, match=words):
         load_dataset(DataConfig(path=str(path)))
-    with watched(box):
-        assert all_readers(path)
+    config = DataConfig(path=str(path))
+    for read in (lambda: describe_dataset(path), lambda: check_dataset(config)):
+        with watched(box):
+            error = outcome(read)
+        assert not isinstance(error and error.__cause__, MemoryError)
 
 
 def test_a_link_to_another_file_is_refused_in_10x_files_as_well(box: Path) -> None:
@@ -274,7 +273,7 @@ def _mtx(folder: Path, **files: bytes) -> Path:
     return path
 
 
-LINE = "unpacks to more than|has a line of more than"
+LINE = "unpacks to more than|has a line of more than|has more than 200 MB"
 BOMBS: dict[str, tuple[str, bytes, Callable[[Path], object]]] = {
     "counts": ("a.csv.gz", b"cell,a,b\nc1,1,2\n", lambda path: load_dataset(DataConfig(path=str(path)))),
     "header of counts": ("a.tsv.gz", b"", lambda path: describe_dataset(path)),
@@ -282,7 +281,6 @@ BOMBS: dict[str, tuple[str, bytes, Callable[[Path], object]]] = {
     "markers": ("a.csv.gz", b"cell type,gene\nbeta,INS\n", read_gene_sets),
     "gene embeddings": ("a.csv.gz", b"gene,d0\nINS,1\n", read_gene_embedding),
     "orthologs": ("a.csv.gz", b"human,mouse\nINS,Ins2\n", lambda path: load_orthologs("human", "mouse", path)),
-    "aliases": ("a.csv.gz", b"INS,Ins2\n", read_pairs),
 }
 
 
@@ -341,16 +339,14 @@ def test_a_table_of_a_million_columns_is_refused(box: Path) -> None:
         load_dataset(DataConfig(path=str(box / "a.csv")))
 
 
-@pytest.mark.parametrize("quote", ['step,a"b,c\n1,2,3\n', 'step,"a\n1,2\n', '"step\n'])
-def test_a_quote_without_an_end_in_a_curve_is_only_text(quote: str, tmp_path: Path) -> None:
-    """Pandas' parser crashed the process here."""
+@pytest.mark.parametrize("head", ['step,a"b,c', 'step,"a', 'step,a"'])
+def test_a_quote_without_an_end_in_a_curve_is_only_text(head: str, tmp_path: Path) -> None:
+    """Pandas' parser wrote where it must not, and the process died."""
     from scetm_core.metrics_file import read_metrics
 
-    (tmp_path / "metrics.csv").write_text(quote * 3)
-    try:
-        assert len(read_metrics(tmp_path / "metrics.csv")) == 1
-    except KeyError as error:
-        assert "step" in str(error)
+    row = ",".join(["7"] * len(head.split(",")))
+    (tmp_path / "metrics.csv").write_text(f"{head}\n{row}\n{row}\n")
+    assert read_metrics(tmp_path / "metrics.csv")["step"].tolist() == [7]
 
 
 def test_arrays_that_claim_more_than_they_hold_are_refused(box: Path) -> None:
@@ -420,7 +416,7 @@ def test_links_and_loops_in_a_data_folder_lead_nowhere(tmp_path: Path) -> None:
     catalog = Catalog({"lab": root})
     assert [file.ref for file in catalog.files() if "tenx" not in file.ref] == ["lab/good.csv"]
     for ref in ("lab/loop.h5ad", "lab/tenx", "lab/tenx/matrix.mtx"):
-        with pytest.raises(DataError, match="leads outside|cannot be looked up"):
+        with pytest.raises(DataError, match=r"leads outside|cannot be looked up"):
             catalog.resolve(ref)
 
 
@@ -444,8 +440,10 @@ def test_names_that_cannot_be_shown_are_not_listed_and_others_are(tmp_path: Path
 
 @pytest.mark.parametrize(
     "name",
-    ["CON.h5ad", "nul.csv", "Com1.tsv.gz", "LPT9.gmt", "aux .csv", "<script>.csv", "\u202efdp.csv", "a\0.csv", "x" * 300]
-    + ["..csv", "a/../b.csv", "\U0001f9ec.csv", "a\nb.csv", "C:\\a.csv", "\ud800.csv"],
+    [
+        "CON.h5ad", "nul.csv", "Com1.tsv.gz", "LPT9.gmt", "aux .csv", "<script>.csv", "\u202efdp.csv", "a\0.csv",
+        "x" * 300, "..csv", "a/../b.csv", "\U0001f9ec.csv", "a\nb.csv", "C:\\a.csv", "\ud800.csv",
+    ],
 )  # fmt: skip
 def test_hostile_names_cannot_be_uploaded(name: str) -> None:
     with pytest.raises(DataError, match="cannot be a file name here"):
@@ -476,7 +474,10 @@ def test_a_path_that_cannot_be_one_is_refused_in_words(path: str) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"created_at": 10**400}, {"created_at": -1e300}, {"config": None}, {"input": 3}, {"versions": "x"}, {"format": []}],
+    [
+        {"created_at": 10**400}, {"created_at": -1e300}, {"config": None}, {"input": 3}, {"versions": "x"},
+        {"format": []},
+    ],
     ids=lambda change: next(iter(change)),
 )  # fmt: skip
 def test_a_damaged_run_never_hides_the_others(change: dict[str, Any], tmp_path: Path) -> None:
