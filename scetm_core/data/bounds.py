@@ -37,6 +37,7 @@ MAX_DESCRIPTION = 64_000_000
 """Bytes of the JSON that describes a part of a zarr."""
 
 _ZARR_DESCRIPTIONS = frozenset({".zarray", ".zgroup", ".zattrs", ".zmetadata", "zarr.json"})
+_AT_ONCE = 1 << 20
 _TEXT_BYTES = 16  # what a text of any length is reckoned with: its place in memory
 
 
@@ -81,7 +82,7 @@ class _Bounded(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Fill a buffer; see `io.RawIOBase`."""
-        block = self._stream.read(len(buffer))
+        block = self._stream.read(min(len(buffer), _AT_ONCE))
         self._left -= len(block)
         if self._left < 0:
             raise DataError(
@@ -116,7 +117,7 @@ def open_bytes(path: Path, *, free: int | None = None) -> io.BufferedReader:
     """
     bound = most_bytes(path.stat().st_size, free=free)
     stream: Any = gzip.GzipFile(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb")
-    return io.BufferedReader(_Bounded(stream, path.name, bound), buffer_size=1 << 20)
+    return io.BufferedReader(_Bounded(stream, path.name, bound), buffer_size=_AT_ONCE)
 
 
 def open_text(path: Path, *, free: int | None = None) -> io.TextIOWrapper:

@@ -78,14 +78,16 @@ def read_counts(path: Path) -> None:
     from scetm_core.data.expression import gene_expression, list_genes
 
     config = DataConfig(path=str(path), batch_key="batch" if path.suffix in (".h5ad", ".zarr") else None)
-    answers: list[Callable[[], object]] = [
-        lambda: describe_dataset(path),
+    first: list[Callable[[], object]] = [lambda: describe_dataset(path), lambda: load_dataset(config)]
+    more: list[Callable[[], object]] = [
         lambda: check_dataset(config).to_dict(),
-        lambda: load_dataset(config),
         lambda: gene_expression(DataConfig(path=str(path)), list_genes(DataConfig(path=str(path)))[0]),
     ]
     on_disk = [lambda: load_dataset(DataConfig(path=str(path), memory="on disk"))]
-    _all_of([*answers, *(on_disk if path.suffix in (".h5ad", ".zarr") else [])])
+    if path.suffix == ".zarr":  # slow to open; what follows is the same code as for .h5ad
+        _all_of(first)
+    else:
+        _all_of([*first, *more, *(on_disk if path.suffix == ".h5ad" else [])])
 
 
 def read_modality(path: Path) -> None:
@@ -182,9 +184,9 @@ def _in_run(*answers: Callable[[Any], object]) -> Callable[[Path], None]:
 
 
 def _curve(run: Any) -> None:
-    from scetm_core.figures import plot_training, training_frame
+    from scetm_core.figures import training_frame
 
-    plot_training(training_frame(run.metrics()))
+    training_frame(run.metrics())
 
 
 def _dressed(run: Any) -> None:
