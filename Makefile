@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 BESIDE := --numprocesses auto --maxprocesses 4 --dist loadfile
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: app compare install test test-quick check bench screenshots browser clean
+.PHONY: app compare install test test-quick check fuzz bench screenshots browser clean
 
 app: install ## serve the app on http://127.0.0.1:8050
 	$(BIN)/python app.py --host $(HOST) --port $(PORT) $(ARGS)
@@ -49,6 +49,9 @@ check: $(VENV)/.installed-dev ## format, lint, types, tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(MAKE) test
+
+fuzz: $(VENV)/.installed-dev ## 10,000 bad inputs for every reader; ARGS="--guided h5ad" and the like are passed on
+	$(BIN)/python tests/fuzz $(ARGS)
 
 bench: $(VENV)/.installed-dev ## benchmarks; each prints a table and writes a .csv and a .png to benchmarks/results
 	$(BIN)/python -m benchmarks.training

@@ -8,6 +8,7 @@ With it, atheris looks for inputs that reach new lines of our readers (bytes of 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import faulthandler
 import json
 import shutil
@@ -85,6 +86,10 @@ def watch(name: str, first: int, inputs: int, *, guided: bool) -> int:
 
 def work(name: str, first: int, inputs: int, *, guided: bool) -> int:
     """Go through inputs and print a line of JSON for each that escaped, and for every few others."""
+    if guided:
+        import atheris
+
+        contextlib.ExitStack().enter_context(atheris.instrument_imports(include=["scetm_core"]))  # till the end
     from tests.fuzz.choices import Choices
     from tests.fuzz.guard import Escaped, judge
     from tests.fuzz.targets import TARGETS, Seeds
@@ -102,7 +107,7 @@ def work(name: str, first: int, inputs: int, *, guided: bool) -> int:
             counts[judge(target.read, path, box, also=also)] += 1
         except Escaped as error:
             print(json.dumps({"seed": seed, "verdict": "escaped", "text": f"{error} at {_places(error)}"}), flush=True)
-        if seed % 25 == 0:
+        if guided or seed % 25 == 0:
             tell(seed)
 
     def tell(seed: int) -> None:
