@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 BESIDE := --numprocesses auto --maxprocesses 4 --dist loadfile
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: app serve audit compare broker install test test-quick check bench screenshots browser clean
+.PHONY: app serve audit compare broker install test test-quick check fuzz bench screenshots browser clean
 
 app: install ## serve the app on http://127.0.0.1:8050
 	$(BIN)/python app.py --host $(HOST) --port $(PORT) $(ARGS)
@@ -63,6 +63,9 @@ check: $(VENV)/.installed-dev ## format, lint, types, tests
 audit: $(VENV)/.installed ## known holes of the pinned packages; asks PyPI's advisory service
 	@test -x .venv-audit/bin/pip-audit || { $(PYTHON) -m venv .venv-audit && .venv-audit/bin/python -m pip install --quiet pip-audit; }
 	.venv-audit/bin/pip-audit --requirement requirements.txt --no-deps --disable-pip --strict
+
+fuzz: $(VENV)/.installed-dev ## 10,000 bad inputs for every reader; ARGS="--guided h5ad" and the like are passed on
+	$(BIN)/python tests/fuzz $(ARGS)
 
 bench: $(VENV)/.installed-dev ## benchmarks; each prints a table and writes a .csv and a .png to benchmarks/results
 	$(BIN)/python -m benchmarks.training

@@ -14,7 +14,7 @@ from pages._access import bodies, guard, options
 from pages._report import routes
 from pages._server import logs, serving, watch
 from pages._server import routes as told
-from pages._shared import background, figure_store, search, studio, uploads
+from pages._shared import background, figure_store, queries, search, studio, uploads
 from pages._shared.errors import answer_errors, show_error
 from scetm_core.accounts import Accounts
 from scetm_core.errors import ScetmError
@@ -55,6 +55,7 @@ def create_app(settings: studio.Studio, who: options.AccessSettings | None = Non
     )
     from pages._shared.shell import shell  # after the pages have registered themselves
 
+    queries.take_plain_queries()
     app.layout = shell
     guard.add_to(app, who or options.AccessSettings())
     watch.add_to(app)

@@ -41,10 +41,11 @@ from scetm_core.figures import (
     topic_match_frame,
     tradeoff_frame,
 )
+from scetm_core.files import table_name
 from scetm_core.judging import scores_of_methods
 from scetm_core.peers import PEERS
 from scetm_core.requests import ComparisonRequest
-from scetm_core.runs import Run, table_name
+from scetm_core.runs import Run
 
 dash.register_page(__name__, path="/compare", name="Compare", title="Compare · scETM Studio", order=130, group="Judge")
 

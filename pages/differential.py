@@ -31,8 +31,8 @@ from scetm_core.figures import (
     topic_distribution_frame,
 )
 from scetm_core.figures.differential import SIGNIFICANCE
+from scetm_core.files import table_name
 from scetm_core.requests import DifferentialRequest
-from scetm_core.runs import table_name
 
 dash.register_page(
     __name__, path="/differential", name="Differential", title="Differential topics · scETM Studio", order=80,

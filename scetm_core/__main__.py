@@ -364,7 +364,8 @@ def _answer(target: Path, name: str, request: Request) -> int:
     import pandas as pd
 
     from scetm_core.answers import answer
-    from scetm_core.runs import Run, table_name
+    from scetm_core.files import table_name
+    from scetm_core.runs import Run
 
     with share_bar() as show:
         path = answer(Run(target), table_name(name), request, on_progress=show)
@@ -378,6 +379,7 @@ def _answer(target: Path, name: str, request: Request) -> int:
 def _load_scored(target: Path) -> tuple[ad.AnnData, Run | None]:
     import anndata as ad
 
+    from scetm_core.data.formats import open_store
     from scetm_core.errors import DataError
     from scetm_core.runs import Run
 
@@ -387,7 +389,11 @@ def _load_scored(target: Path) -> tuple[ad.AnnData, Run | None]:
     if not target.is_file():
         raise DataError(f"There is no file {target}.")
     try:
+        with open_store(target):  # refuses what points elsewhere or claims too much
+            pass
         return ad.read_h5ad(target), None
+    except DataError:
+        raise
     except Exception as error:  # anndata and h5py raise many kinds for a damaged file
         raise DataError(f"{target} cannot be read as .h5ad ({error}).") from error
 

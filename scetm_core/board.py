@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import re
 import time
 import uuid
@@ -20,6 +19,7 @@ from typing import Any
 from scetm_core import keys
 from scetm_core.errors import ConfigError, RunError
 from scetm_core.files import write_atomically
+from scetm_core.json_text import read_json
 from scetm_core.settings import Config, setting
 
 MAX_COLUMNS, MAX_PANELS, MAX_TITLE = 6, 24, 120
@@ -74,6 +74,8 @@ class Board(Config):
         panels = values.get("panels", [])
         if not isinstance(panels, (list, tuple)):
             raise ConfigError("The panels of a board must be a list.", field="panels")
+        if len(panels) > MAX_PANELS:
+            raise ConfigError(f"A board holds at most {MAX_PANELS} panels, got {len(panels):,}.", field="panels")
         return cls(columns=values.get("columns", 2), panels=tuple(BoardPanel.from_dict(panel) for panel in panels))
 
     def place(self) -> Board:
@@ -159,7 +161,7 @@ def read_board(run_folder: Path) -> Board:
     """
     file = run_folder / keys.BOARD_FILE
     try:
-        return Board.from_dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else Board()
+        return Board.from_dict(read_json(file)) if file.exists() else Board()
     except (OSError, ValueError) as error:  # a ConfigError is a ValueError
         raise RunError(
             f"{keys.BOARD_FILE} of run {run_folder.name} cannot be read ({error}). Delete it to begin anew."
@@ -243,7 +245,7 @@ def load_panel_figure(run_folder: Path, panel: BoardPanel) -> dict[str, Any]:
     """
     file = run_folder / keys.BOARD_FOLDER / f"{panel.figure}.json"
     try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
+        return dict(read_json(file))
     except (OSError, ValueError, TypeError) as error:
         raise RunError(
             f"The figure of panel {panel.title or panel.graph!r} cannot be read ({error}). "

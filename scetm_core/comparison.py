@@ -190,15 +190,15 @@ def embedding_in_input(path: Path, slot: str, cells: pd.Index) -> np.ndarray:
     """
     from anndata.io import read_elem
 
-    from scetm_core.data.formats import open_store
+    from scetm_core.data.formats import open_store, readable
     from scetm_core.data.names import unique_names
-    from scetm_core.data.stored import AnnDataStore, node_of
+    from scetm_core.data.stored import AnnDataStore
 
-    with open_store(path) as root:
+    with readable(path), open_store(path) as root:
         found = embeddings_in_input(path)
         if slot not in found:
             raise DataError(f"{path.name} has no embedding {slot!r} in obsm; found: {found}.")
-        values = np.asarray(read_elem(node_of(root["obsm"], slot)), dtype=np.float32)
+        values = np.asarray(read_elem(root["obsm"][slot]), dtype=np.float32)
         names, _ = unique_names(AnnDataStore(root).obs().index)
     places = pd.Index(names).get_indexer(cells)
     if (places < 0).any():
@@ -208,13 +208,13 @@ def embedding_in_input(path: Path, slot: str, cells: pd.Index) -> np.ndarray:
 
 def embeddings_in_input(path: Path) -> list[str]:
     """Slots of the input's obsm that hold a table of numbers with at least two columns; none for other formats."""
-    from scetm_core.data.formats import open_store
-    from scetm_core.data.stored import AnnDataStore, node_of
+    from scetm_core.data.formats import open_store, readable
+    from scetm_core.data.stored import AnnDataStore
 
     if path.suffix.lower() not in (".h5ad", ".zarr"):
         return []
-    with open_store(path) as root:
-        slots = {name: node_of(root["obsm"], name) for name in AnnDataStore(root).obsm()}
+    with readable(path), open_store(path) as root:
+        slots = {name: root["obsm"][name] for name in AnnDataStore(root).obsm()}
         return sorted(
             name for name, node in slots.items()
             if hasattr(node, "shape") and len(node.shape) == 2 and node.shape[1] >= 2 and node.dtype.kind in "fiu"

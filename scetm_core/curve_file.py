@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
+_MAX_COLUMNS = 1000
+_MAX_BYTES = 1_000_000_000
+
 
 def append_rows(path: Path, records: Iterable[Mapping[str, float]]) -> None:
     """Append rows, the header first when the file is new."""
@@ -35,19 +38,36 @@ def append_rows(path: Path, records: Iterable[Mapping[str, float]]) -> None:
 
 
 def read_rows(path: Path) -> pd.DataFrame:
-    """The curve, one row per report; empty before the first.
+    """One row per report, numbers only; empty before the first.
 
     Steps trained again after a resume count once, as they were trained last. A last line cut short by a kill is left
-    out.
+    out, and so are rows without a step.
+
+    Raises
+    ------
+    OSError, ValueError, KeyError, OverflowError
+        If it is no such table.
     """
     import pandas as pd
 
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    complete = text[: text.rfind("\n") + 1]
-    if not complete:
-        return pd.DataFrame({"step": pd.Series(dtype=int)})
-    rows = pd.read_csv(io.StringIO(complete), on_bad_lines="skip")
-    return rows.drop_duplicates("step", keep="last").sort_values("step").reset_index(drop=True)
+    nothing = pd.DataFrame({"step": pd.Series(dtype=int)})
+    if not path.exists():
+        return nothing
+    with path.open("rb") as stream:
+        text = stream.read(_MAX_BYTES).decode("utf-8")
+    header, *lines = [line.split(",") for line in text[: text.rfind("\n") + 1].splitlines() if line] or [[]]
+    if not header:
+        return nothing
+    if len(header) > _MAX_COLUMNS:
+        raise ValueError("it has too many columns")
+    # not read by pandas: its parser in C writes where it must not on some quotes without an end
+    whole = [line for line in lines if len(line) == len(header)]
+    table = pd.DataFrame(whole, columns=pd.Index(header, dtype=object), dtype=object)
+    rows = table.apply(pd.to_numeric, errors="coerce").dropna(subset="step")
+    if (rows["step"] % 1 == 0).all():
+        rows = rows.astype({"step": "int64"})
+    curve: pd.DataFrame = rows.drop_duplicates("step", keep="last").sort_values("step").reset_index(drop=True)
+    return curve
 
 
 def is_cut_short(path: Path) -> bool:

@@ -17,9 +17,18 @@ Anything else that escapes is a defect of this package.
 
 from __future__ import annotations
 
+LONGEST = 1500
+"""Letters of a message: names in a file can be of any length, and a page shows what it is told."""
+
 
 class ScetmError(Exception):
     """Base of all errors meant for the user's eyes."""
+
+    def __str__(self) -> str:
+        """The message, an overlong one without its middle."""
+        text = super().__str__()
+        half = LONGEST // 2
+        return text if len(text) <= LONGEST else f"{text[:half]} ... {text[-half:]}"
 
 
 class DataError(ScetmError):

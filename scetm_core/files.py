@@ -117,6 +117,18 @@ def scores_as_json(scores: Mapping[str, Any]) -> str:
     return json.dumps({k: None if isinstance(v, float) and math.isnan(v) else v for k, v in scores.items()}, indent=2)
 
 
+def checked_scores(scores: dict[str, Any]) -> dict[str, Any]:
+    """Scores as read, refused with a ValueError if one is no number (or null), or a finding has no message."""
+    for name, score in scores.items():
+        good = isinstance(score, (int, float, type(None)))
+        if name == "findings":
+            listed = score if isinstance(score, list) else [score]
+            good = all(isinstance(found, dict) and isinstance(found.get("message"), str) for found in listed)
+        if not good:
+            raise ValueError(f"{name[:40]!r} is {str(score)[:40]!r}")
+    return scores
+
+
 def describe_input(path: Path) -> dict[str, Any]:
     """Path, size in bytes and SHA-256 of an input file; of a folder, over its files' names and contents.
 
@@ -170,3 +182,15 @@ def system_error_in_words(error: OSError) -> str | None:
     if isinstance(error, FileNotFoundError):
         return f"A file or folder is gone{where}; it may have been deleted meanwhile. Reload the page."
     return None
+
+
+def table_name(text: str) -> str:
+    """A text as the name of a table: itself, if a file can be called so; else altered, with a mark of its own.
+
+    Different texts have different names, so that no table is taken for another's.
+    """
+    plain = re.sub(r"[^A-Za-z0-9 ._()+=@,-]", "_", text).strip(" .")
+    if plain == text and 0 < len(text) <= 120:
+        return text
+    mark = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:10]
+    return f"{plain[:100].strip(' .') or '_'}-{mark}"

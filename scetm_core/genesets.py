@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from scetm_core.data.bounds import plain_path
 from scetm_core.errors import DataError
 from scetm_core.files import write_atomically
 from scetm_core.gene_names import (
@@ -42,7 +43,7 @@ def read_gmt(path: Path) -> dict[str, list[str]]:
     DataError
         If it cannot be read, holds no set, or names one twice with other genes.
     """
-    path = Path(path).expanduser()
+    path = plain_path(path)
     found: dict[str, list[str]] = {}
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         if not line.strip():
@@ -86,7 +87,7 @@ def read_gene_sets(path: Path, *, species: Species | None = None) -> dict[str, l
     DataError
         If it cannot be read, is no such table, or holds no set.
     """
-    path = Path(path).expanduser()
+    path = plain_path(path)
     ending = Path(path.name.lower().removesuffix(".gz")).suffix
     if ending == ".gmt":
         return read_gmt(path)

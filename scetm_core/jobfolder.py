@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import time
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 from scetm_core import keys
 from scetm_core.errors import RunError
 from scetm_core.files import is_disk_full, write_atomically
+from scetm_core.json_text import read_json
 
 STATES = ("queued", "running", "done", "failed", "cancelled")
 FINISHED = ("done", "failed", "cancelled")
@@ -87,12 +89,8 @@ class JobFolder:
         """
         known = {entry.name for entry in dataclasses.fields(Status)}
         try:
-            values = json.loads(self._file(keys.STATUS_FILE).read_text(encoding="utf-8"))
-            if values.get("state", STATES[0]) not in STATES:
-                raise ValueError(
-                    f"state {str(values['state'])[:20]!r} is not known; a newer version may have written it"
-                )
-            return Status(**{name: value for name, value in values.items() if name in known})
+            values = read_json(self._file(keys.STATUS_FILE))
+            return _checked(Status(**{name: value for name, value in values.items() if name in known}))
         except (OSError, ValueError, AttributeError) as error:
             raise RunError(f"{keys.STATUS_FILE} of {self.noun} {self.id} cannot be read ({error}).") from error
 
@@ -147,6 +145,21 @@ class JobFolder:
         with self.log_path.open("rb") as stream:
             stream.seek(max(0, self.log_path.stat().st_size - 200 * n_lines))
             return "\n".join(stream.read().decode("utf-8", errors="replace").splitlines()[-n_lines:])
+
+
+def _checked(status: Status) -> Status:
+    """The same, refused with a ValueError if something in it is not what it should be."""
+    if status.state not in STATES:
+        raise ValueError(f"state {str(status.state)[:40]!r} is not known; a newer version may have written it")
+    for entry in dataclasses.fields(Status):
+        value = getattr(status, entry.name)
+        if value is None and "None" in str(entry.type):
+            continue
+        wanted = str if str(entry.type) == "str" else (int, float)
+        fits = isinstance(value, wanted) and not isinstance(value, bool)
+        if not fits or (isinstance(value, (int, float)) and not math.isfinite(value)):
+            raise ValueError(f"{entry.name} is {str(value)[:40]!r}")
+    return status
 
 
 def new_status(folder: Path, status: Status) -> None:

@@ -16,9 +16,9 @@ import pandas as pd
 
 from scetm_core import keys
 from scetm_core.errors import DataError, RunError
-from scetm_core.files import replacing, write_table
+from scetm_core.files import replacing, table_name, write_table
 from scetm_core.requests import ComparisonRequest, EvaluationRequest, SweepRequest
-from scetm_core.runs import Run, table_name
+from scetm_core.runs import Run
 
 if TYPE_CHECKING:
     import anndata as ad

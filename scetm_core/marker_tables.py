@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import re
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from scetm_core.data.bounds import open_bytes, plain_path
 from scetm_core.errors import DataError
 
 MAX_BYTES = 200_000_000
+MAX_NAMES = 10_000_000  # ten times the largest collections there are
+_FREE = 20_000_000  # bytes that a small .gz may unpack to
 LAYOUTS = (
     "a .csv or .tsv with a column of cell types ('cell type', 'cell_name', 'gene set') and one of genes ('official "
     "gene symbol', 'symbol', 'genes'), as PanglaoDB and CellMarker have, or just two columns: cell type, gene"
@@ -43,17 +46,20 @@ def read_text(path: Path, *, errors: str = "strict") -> str:
     DataError
         If there is none, it is no text, or too large to be gene sets.
     """
+    path = plain_path(path)
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path.name} is no plain file. Pick a .gmt file.")
     try:
-        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as stream:
+        with open_bytes(path, free=_FREE) as stream:
             content = stream.read(MAX_BYTES + 1)
         text = content.decode("utf-8-sig", errors=errors)
     except FileNotFoundError as error:
         raise DataError(f"There is no file at {path}. Check the path of the gene sets.") from error
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise DataError(f"{path.name} cannot be read as gene sets ({error}). Pick a .gmt file.") from error
-    if len(content) > MAX_BYTES:
+    if len(content) > MAX_BYTES or sum(map(text.count, "\t,;|\n")) > MAX_NAMES:
         raise DataError(
-            f"{path.name} holds more than {MAX_BYTES / 1e6:.0f} MB, too much for gene sets. "
+            f"{path.name} holds more than {MAX_BYTES / 1e6:.0f} MB or {MAX_NAMES:,} names, too much for gene sets. "
             "Pick another file, or keep only the sets you need."
         )
     if "\0" in text:

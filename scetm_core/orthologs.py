@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+import zlib
 from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
 
+from scetm_core.data.bounds import in_words, open_text, plain_path
 from scetm_core.data.demo import package_file
 from scetm_core.errors import DataError
 from scetm_core.gene_names import species_of
@@ -21,6 +23,8 @@ _SPECIES_WORDS = {
     "mouse": re.compile(r"mouse|mmusculus|musculus|mgi|\bmm\b", re.IGNORECASE),
 }
 _HEADER_WORDS = re.compile(r"gene|symbol|name|species|ortholog|source|target|model|alias|from|^to$", re.IGNORECASE)
+MAX_BYTES = 200_000_000
+MAX_COLUMNS = 200
 _BRING_YOUR_OWN = "Or give a table of your own (.csv or .tsv): two columns, a pair of genes each row."
 
 
@@ -51,7 +55,7 @@ def load_orthologs(
         If the table is not there, cannot be read or holds no pair.
     """
     if path is not None:
-        file = Path(path).expanduser()
+        file = plain_path(path)
         return dict(_of_file(file, _stamp(file), (source, target), many_to_one))
     if {source, target} != set(PACKAGED):
         raise DataError(
@@ -132,7 +136,7 @@ def read_pairs(path: Path) -> dict[str, str]:
     DataError
         If the table is not there, cannot be read, or gives one name two partners.
     """
-    path = path.expanduser()
+    path = plain_path(path)
     table = _read_table(path, _stamp(path), what="names")
     if table.shape[1] != 2:
         raise DataError(f"{path.name} has {table.shape[1]} columns. Keep two: name in the target, name in the model.")
@@ -167,8 +171,16 @@ def _read_table(path: Path, stamp: int, *, what: str) -> pd.DataFrame:
     if not stamp:
         raise DataError(f"There is no file at {path}. Check the path of the table of {what}.")
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        separator = max("\t,;", key=text.partition("\n")[0].count)
-        return pd.read_csv(io.StringIO(text), sep=separator, header=None, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:  # text that is none, and pandas' errors, are ValueErrors
+        with open_text(path) as stream:
+            text = stream.read(MAX_BYTES + 1)
+        first = text.partition("\n")[0]
+        separator = max("\t,;", key=first.count)
+        if len(text) > MAX_BYTES or first.count(separator) >= MAX_COLUMNS:
+            raise DataError(
+                f"{path.name} has more than {in_words(MAX_BYTES)} or {MAX_COLUMNS} columns, too much for a table of "
+                f"{what}. {_BRING_YOUR_OWN}"
+            )
+        table = pd.read_csv(io.StringIO(text), sep=separator, header=None, dtype=str, keep_default_na=False)
+        return table.fillna("")  # rows that end early
+    except (OSError, EOFError, zlib.error, ValueError) as error:  # text that is none, pandas' errors: ValueErrors
         raise DataError(f"{path.name} cannot be read as a table of {what} ({error}). {_BRING_YOUR_OWN}") from error

@@ -14,6 +14,7 @@ from typing import Any
 from scetm_core import keys
 from scetm_core.errors import RunError
 from scetm_core.files import write_atomically
+from scetm_core.json_text import read_json
 
 MAX_NAME = 500
 MAX_CATEGORIES = 5000
@@ -34,7 +35,7 @@ def read_own_colors(run: Path) -> OwnColors:
     """
     path = run / keys.COLORS_FILE
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

@@ -9,6 +9,7 @@ from typing import Any
 
 from scetm_core import keys
 from scetm_core.errors import ConfigError
+from scetm_core.json_text import parse_json
 from scetm_core.settings import Config, setting
 
 
@@ -179,7 +180,7 @@ def request_from_json(text: str) -> Request:
         If it is no request, or a setting is unknown or out of range.
     """
     try:
-        record: Mapping[str, Any] = json.loads(text)
+        record: Mapping[str, Any] = parse_json(text)
         return KINDS[record["kind"]].from_dict(record["settings"])
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, ConfigError):

@@ -12,10 +12,30 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scetm_core import keys
+from scetm_core.data.bounds import refuse_hostile_hdf5
 from scetm_core.errors import RunError
 
 if TYPE_CHECKING:
     import anndata as ad
+
+
+def load_result(path: Path) -> ad.AnnData:
+    """Read `result.h5ad` whole.
+
+    Raises
+    ------
+    RunError
+        If it is damaged.
+    """
+    import anndata as ad
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            refuse_hostile_hdf5(file, path)
+        return ad.read_h5ad(path)
+    except Exception as error:  # anndata and h5py raise many kinds for a damaged file
+        raise _damaged(path, error) from error
 
 
 def open_result(path: Path) -> ad.AnnData:
@@ -37,13 +57,18 @@ def open_result(path: Path) -> ad.AnnData:
 
     try:
         with h5py.File(path, "r") as file:
+            refuse_hostile_hdf5(file, path)
             parts = {name: read_elem(file[name]) for name in ("obs", "var", "varm", "uns") if name in file}
             obsm = {name: _mapped(path, node) for name, node in file.get("obsm", {}).items() if name != keys.X_SCETM}
             if keys.X_SCETM in file.get("obsm", {}):
                 obsm[keys.X_SCETM] = obsm.get(keys.DELTA, _mapped(path, file["obsm"][keys.X_SCETM]))
         return ad.AnnData(**parts, obsm=obsm)
     except Exception as error:  # anndata and h5py raise many kinds for a damaged file
-        raise RunError(f"{path.name} of run {path.parent.name} cannot be read ({error}).") from error
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> RunError:
+    return RunError(f"{path.name} of run {path.parent.name} cannot be read ({error}).")
 
 
 def _mapped(path: Path, node: Any) -> Any:

@@ -6,14 +6,13 @@ Files that change are replaced atomically (written beside, then renamed); `metri
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import json
 import os
 import re
 import shutil
 import time
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from scetm_core.config import FORMAT_VERSION, RunConfig
 from scetm_core.curve_file import append_rows, read_rows
 from scetm_core.errors import ConfigError, RunError
 from scetm_core.files import (
+    checked_scores,
     describe_input,
     draft_of,
     is_disk_full,
@@ -30,9 +30,11 @@ from scetm_core.files import (
     remove_leftovers,
     replacing,
     scores_as_json,
+    table_name,
     write_atomically,
 )
 from scetm_core.jobfolder import JobFolder, Status, new_status
+from scetm_core.json_text import read_json
 from scetm_core.older import migrated
 
 if TYPE_CHECKING:
@@ -106,8 +108,11 @@ class Run(JobFolder):
     def _record(self) -> dict[str, Any]:
         try:
             file = self._file(keys.CONFIG_FILE)
-            record = migrated(json.loads(file.read_text(encoding="utf-8")), written_at=file.stat().st_mtime)
-            record["created_at"] = float(record["created_at"])
+            record = migrated(read_json(file), written_at=file.stat().st_mtime)
+            record["created_at"], record["config"] = float(record["created_at"]), record["config"]
+            if not 0 <= record["created_at"] < 4e9:
+                raise ValueError("its date is none")
+            record |= {part: dict(record.get(part, {})) for part in ("input", "versions")}
             return record
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{keys.CONFIG_FILE} of run {self.id} cannot be read ({error}).") from error
@@ -131,12 +136,12 @@ class Run(JobFolder):
     @property
     def input(self) -> dict[str, Any]:
         """Path, size in bytes and SHA-256 of the input when the run was made."""
-        return dict(self._record()["input"])
+        return typing.cast("dict[str, Any]", self._record()["input"])
 
     @property
     def versions(self) -> dict[str, str]:
         """Versions of the libraries when the run was made."""
-        return {str(name): str(version) for name, version in dict(self._record().get("versions", {})).items()}
+        return {str(name): str(version) for name, version in self._record()["versions"].items()}
 
     @property
     def created_at(self) -> float:
@@ -167,8 +172,17 @@ class Run(JobFolder):
         append_rows(self._file(keys.METRICS_FILE), records)
 
     def metrics(self) -> pd.DataFrame:
-        """The training curve, one row per report, see `curve_file.read_rows`."""
-        return read_rows(self._file(keys.METRICS_FILE))
+        """The training curve, one row per report, see `curve_file.read_rows`.
+
+        Raises
+        ------
+        RunError
+            If it is no such table.
+        """
+        try:
+            return read_rows(self._file(keys.METRICS_FILE))
+        except (OSError, ValueError, KeyError, OverflowError) as error:
+            raise RunError(f"{keys.METRICS_FILE} of run {self.id} cannot be read ({error}).") from error
 
     # ---- vocabulary, model, result -----------------------------------------------------------------------------
 
@@ -190,7 +204,7 @@ class Run(JobFolder):
             If there are none yet, or they are damaged.
         """
         try:
-            record = dict(json.loads(self._file(keys.VOCAB_FILE).read_text(encoding="utf-8")))
+            record = dict(read_json(self._file(keys.VOCAB_FILE)))
             return {**record, "genes": list(record["genes"]), "batches": list(record["batches"])}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{keys.VOCAB_FILE} of run {self.id} cannot be read ({error}).") from error
@@ -239,13 +253,10 @@ class Run(JobFolder):
         RunError
             If there is none yet, or it is damaged.
         """
-        import anndata as ad
+        from scetm_core.result_file import load_result
 
         self._require_result()
-        try:
-            return ad.read_h5ad(self.result_path)
-        except Exception as error:  # anndata and h5py raise many kinds for a damaged file
-            raise RunError(f"{keys.RESULT_FILE} of run {self.id} cannot be read ({error}).") from error
+        return load_result(self.result_path)
 
     def check_result(self) -> None:
         """Read the whole of `result.h5ad` to see that it is what was written; not for every look at a page.
@@ -291,13 +302,13 @@ class Run(JobFolder):
         RunError
             If `evaluation.json` is damaged.
         """
-        return self._json(keys.EVALUATION_FILE)
+        return self._json(keys.EVALUATION_FILE, check=checked_scores)
 
-    def _json(self, name: str) -> dict[str, Any]:
+    def _json(self, name: str, *, check: Callable[[Any], dict[str, Any]] = dict) -> dict[str, Any]:
         """A JSON object in a file of the run; empty if there is no such file."""
         file = self._file(name)
         try:
-            return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
+            return check(dict(read_json(file))) if file.exists() else {}
         except (OSError, ValueError, TypeError) as error:
             raise RunError(f"{name} of run {self.id} cannot be read ({error}).") from error
 
@@ -364,17 +375,6 @@ class Run(JobFolder):
         shutil.rmtree(self.path)
 
 
-def table_name(text: str) -> str:
-    """A text as the name of a table: itself, if a file can be called so; else altered, with a mark of its own.
-
-    Different texts have different names, so that no table is taken for another's.
-    """
-    plain = re.sub(r"[^A-Za-z0-9 ._()+=@,-]", "_", text).strip(" .")
-    if plain == text and 0 < len(text) <= 120:
-        return text
-    return f"{plain[:100].strip(' .') or '_'}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
-
-
 def open_run(runs_folder: Path, run_id: str) -> Run:
     """The run called `run_id`, which is only ever the name of a direct child folder.
 
@@ -385,8 +385,8 @@ def open_run(runs_folder: Path, run_id: str) -> Run:
     """
     if not isinstance(run_id, str) or not _RUN_ID.fullmatch(run_id):
         raise RunError(f"{str(run_id)[:80]!r} is not the name of a run.")
-    if not (runs_folder / run_id / keys.CONFIG_FILE).is_file():
-        raise RunError(f"There is no run called {run_id!r}. It may have been deleted.")
+    if not (runs_folder / run_id / keys.CONFIG_FILE).is_file() or (runs_folder / run_id).is_symlink():
+        raise RunError(f"There is no run called {run_id!r}. It may have been deleted. Links are not followed.")
     return Run(runs_folder / run_id)
 
 
@@ -395,7 +395,7 @@ def list_runs(runs_folder: Path) -> list[Run]:
     found = []
     for path in runs_folder.glob(f"*/{keys.CONFIG_FILE}"):
         try:
-            if _RUN_ID.fullmatch(path.parent.name):
+            if _RUN_ID.fullmatch(path.parent.name) and not path.parent.is_symlink():
                 found.append((Run(path.parent).created_at, path.parent.name, Run(path.parent)))
         except RunError:
             continue  # shown by nobody: `open_run` tells what is wrong with it

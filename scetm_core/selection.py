@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from scetm_core import keys
 from scetm_core.errors import DataError
+from scetm_core.json_text import parse_json
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -113,8 +114,8 @@ def steps_from_json(text: str) -> Steps:
         If it is no selection.
     """
     try:
-        records = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        records = parse_json(text)
+    except ValueError as error:
         raise DataError(f"This is no selection: {error}.") from error
     if not isinstance(records, list) or len(records) > MAX_STEPS:
         raise DataError(f"A selection is a list of at most {MAX_STEPS} steps. Begin a new one.")

@@ -47,4 +47,8 @@ def read_selection(run: Run, name: str) -> Steps:
         raise RunError(
             f"Run {run.id} has no selection {name[:40]!r}. It may have been made in another copy of the run."
         )
-    return steps_from_json(path.read_text(encoding="utf-8"))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise RunError(f"Selection {name} of run {run.id} cannot be read ({error}). Select the cells anew.") from error
+    return steps_from_json(text)

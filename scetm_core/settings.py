@@ -16,6 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from scetm_core.errors import ConfigError
+from scetm_core.json_text import parse_json
+
+_LARGEST = 10**30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,8 @@ class Setting:
 
     def problem_with(self, value: float) -> str:
         """Why a number is out of range, or an empty string."""
+        if isinstance(value, int) and abs(value) > _LARGEST:
+            return f"must be {self.range_in_words() or 'a smaller number'}, got a far larger one"
         outside = (
             not math.isfinite(value)
             or (self.ge is not None and value < self.ge)
@@ -110,8 +115,10 @@ class Config:
             If the text is no JSON, or `from_dict` refuses it.
         """
         try:
-            return cls.from_dict(json.loads(text))
-        except json.JSONDecodeError as error:
+            return cls.from_dict(parse_json(text))
+        except ConfigError:
+            raise
+        except ValueError as error:
             raise ConfigError(f"Settings are not valid JSON ({error}).") from error
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from scetm_core import jobs, keys
 from scetm_core.errors import ConfigError, RunError
-from scetm_core.files import write_atomically
+from scetm_core.files import table_name, write_atomically
 from scetm_core.jobfolder import FINISHED, JobFolder, Status, new_status
 from scetm_core.requests import Request, kind_of, request_as_json, request_from_json
-from scetm_core.runs import Run, table_name
+from scetm_core.runs import Run
 
 
 class Task(JobFolder):
@@ -59,7 +59,7 @@ class Task(JobFolder):
         """
         try:
             return request_from_json(self._file(keys.REQUEST_FILE).read_text(encoding="utf-8"))
-        except (OSError, ConfigError) as error:
+        except (OSError, UnicodeDecodeError, ConfigError) as error:
             raise RunError(f"{keys.REQUEST_FILE} of task {self.id} cannot be used: {error}") from error
 
     @property

@@ -104,6 +104,8 @@ def _genes_of(path: Path, stamp: int) -> ModelGenes:
     from anndata.io import read_elem
     from safetensors import safe_open
 
+    from scetm_core.data.bounds import refuse_hostile_hdf5
+
     run = Run(path)
     vocab = run.vocab()
     seen = np.arange(len(vocab["genes"])) < int(vocab.get("n_known_genes", len(vocab["genes"])))
@@ -112,6 +114,7 @@ def _genes_of(path: Path, stamp: int) -> ModelGenes:
             if LOOKED_AT in model.keys():  # noqa: SIM118  no mapping
                 seen = np.isin(np.arange(len(seen)), model.get_tensor(LOOKED_AT))
         with h5py.File(run.result_path, "r") as result:  # the rest of it may be large
+            refuse_hostile_hdf5(result, run.result_path)
             symbols = symbols_of(read_elem(result["var"]))
     except Exception as error:  # safetensors, h5py and anndata raise many kinds for a damaged file
         raise RunError(f"Model or result of run {run.id} cannot be read ({error}). Resume the run.") from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import math
 import time
 import zlib
 from collections.abc import Mapping
@@ -21,13 +22,15 @@ import pandas as pd
 
 from scetm_core import keys
 from scetm_core.errors import DataError, RunError
-from scetm_core.files import write_atomically
-from scetm_core.runs import Run, table_name
+from scetm_core.files import table_name, write_atomically
+from scetm_core.json_text import read_json
+from scetm_core.runs import Run
 
 if TYPE_CHECKING:
     import anndata as ad
 
 MAX_NAME = 60
+MAX_CELLS = 1 << 28
 REST = "rest"
 
 Mask = npt.NDArray[np.bool_]
@@ -107,7 +110,9 @@ def _packed(cells: Mask) -> str:
 
 
 def _unpacked(text: str, n_obs: int) -> Mask:
-    bits = zlib.decompressobj().decompress(base64.b64decode(text, validate=True), (n_obs + 7) // 8)
+    bits = zlib.decompressobj().decompress(base64.b64decode(text, validate=True), (n_obs + 7) // 8 + 1)
+    if len(bits) != (n_obs + 7) // 8:
+        raise ValueError(f"the cells of an edit are not {n_obs:,}")
     return np.unpackbits(np.frombuffer(bits, dtype=np.uint8), count=n_obs).astype(bool)
 
 
@@ -125,7 +130,7 @@ def read_columns(run: Run) -> dict[str, UserColumn]:
     found = {}
     for path in sorted((run.path / keys.COLUMNS_FOLDER).glob("*.json")):
         try:
-            column = _column_from(json.loads(path.read_text(encoding="utf-8")))
+            column = _column_from(read_json(path))
         except (OSError, ValueError, KeyError, TypeError, zlib.error) as error:
             raise RunError(f"{keys.COLUMNS_FOLDER}/{path.name} of run {run.id} cannot be read ({error}).") from error
         found[column.name] = column
@@ -133,9 +138,20 @@ def read_columns(run: Run) -> dict[str, UserColumn]:
 
 
 def _column_from(record: Mapping[str, Any]) -> UserColumn:
+    """A column as it was saved; says now what is damaged, without making the labels of cells that may not be there."""
     edits = tuple(Edit(**edit) for edit in record["edits"])
     column = UserColumn(**{**record, "edits": edits})
-    column.values()  # says now what is damaged
+    texts = [column.name, "" if column.rest is None else column.rest, *(edit.label for edit in edits)]
+    texts += [edit.words for edit in edits]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("a name or label is no text")
+    numbers = [column.n_obs, column.n_done, *(edit.n_cells for edit in edits)]
+    if not all(isinstance(number, int) and 0 <= number <= MAX_CELLS for number in numbers):
+        raise ValueError(f"its numbers must be whole, from 0 to {MAX_CELLS:,}")
+    if not all(isinstance(edit.time, (int, float)) and math.isfinite(edit.time) for edit in edits):
+        raise ValueError("the time of an edit is no number")
+    for edit in edits:
+        _unpacked(edit.cells, column.n_obs)
     return column
 
 

@@ -16,11 +16,12 @@ MODULES = sorted(CORE.rglob("*.py"))
 PAGES = [path for path in [ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))] if path.is_file()]
 HEAVY = {"torch", "umap", "scanpy", "matplotlib", "sklearn", "numba", "pynndescent", "igraph"}
 
-BASE = {"errors", "keys"}
+BASE = {"errors", "json_text", "keys"}
 MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not listed: `LEAF`
     "__init__": set(),
     "errors": set(),
     "keys": set(),
+    "json_text": set(),
     "settings": BASE,
     "config": BASE | {"settings", "transfer_settings"},
     "transfer_settings": BASE | {"settings"},
@@ -29,9 +30,9 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
     "account_commands": BASE | {"accounts"},
     "gene_names": BASE | {"data"},
     "orthologs": BASE | {"data", "gene_names"},
-    "marker_tables": BASE,
+    "marker_tables": BASE | {"data"},
     "gene_alignment": BASE | {"gene_names", "orthologs"},
-    "genesets": BASE | {"files", "gene_names", "marker_tables", "orthologs"},
+    "genesets": BASE | {"data", "files", "gene_names", "marker_tables", "orthologs"},
     "markers": BASE | {"genesets"},
     "libraries": BASE | {"files"},
     "data": BASE | {"config", "data", "processes"},
@@ -95,11 +96,11 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
         "sweep",
     },
     "jobfolder": BASE | {"files"},
-    "result_file": BASE,
+    "result_file": BASE | {"data"},
     "curve_file": set(),
     "checksums": BASE | {"files"},
     "older": BASE | {"config"},
-    "runs": BASE | {"checksums", "config", "curve_file", "files", "jobfolder", "older", "result_file"},
+    "runs": BASE | {"checksums", "config", "curve_file", "files", "jobfolder", "json_text", "older", "result_file"},
     "selection": BASE,
     "selection_store": BASE | {"files", "runs", "selection"},
     "user_columns": BASE | {"files", "runs"},
@@ -120,6 +121,7 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
         "differential",
         "enrichment",
         "figures",
+        "files",
         "gallery",
         "genesets",
         "judging",

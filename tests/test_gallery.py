@@ -10,8 +10,9 @@ import pytest
 
 from scetm_core import keys
 from scetm_core.errors import RunError
+from scetm_core.files import table_name
 from scetm_core.gallery import Shown, figures_of, write_figure_table
-from scetm_core.runs import Run, table_name
+from scetm_core.runs import Run
 from tests.published import HOSTILE, hand_made_run, write_map
 
 

@@ -19,8 +19,9 @@ import pytest
 from scetm_core import keys, runs
 from scetm_core.config import RunConfig
 from scetm_core.errors import RunError
+from scetm_core.files import table_name
 from scetm_core.jobfolder import Status
-from scetm_core.runs import Run, describe_input, list_runs, new_run_path, open_run, table_name
+from scetm_core.runs import Run, describe_input, list_runs, new_run_path, open_run
 
 TinyConfig = Callable[..., RunConfig]
 MakeRun = Callable[..., Run]

@@ -11,8 +11,8 @@ from pages._shared.parts import card, empty_state, explanation, figure_card
 from pages._shared.requests import folded_fields
 from pages._shared.tables import table_downloads
 from scetm_core import keys
+from scetm_core.files import table_name
 from scetm_core.requests import EvaluationRequest
-from scetm_core.runs import table_name
 
 TASK = "evaluate"
 KIND = keys.EVALUATION_FOLDER

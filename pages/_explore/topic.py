@@ -21,7 +21,7 @@ from pages._topics.known import known_markers, q_in_words
 from scetm_core import keys
 from scetm_core.figures import pathway_name, plot_top_genes, top_genes_frame, types_marked
 from scetm_core.figures.topic_groups import plot_topic_by_group, topic_by_group_frame
-from scetm_core.runs import table_name
+from scetm_core.files import table_name
 
 N_GENES = 12
 N_SETS = 5

@@ -23,10 +23,11 @@ from scetm_core import keys
 from scetm_core.data.catalog import GENE_SET_ENDINGS, MARKER_ENDINGS
 from scetm_core.data.demo import REACTOME, package_file
 from scetm_core.errors import DataError
+from scetm_core.files import table_name
 from scetm_core.genesets import read_gene_sets, read_gmt, write_gmt
 from scetm_core.libraries import ORGANISMS, fetch_library, list_libraries
 from scetm_core.markers import load_markers
-from scetm_core.runs import Run, table_name
+from scetm_core.runs import Run
 
 BUILT_IN = "Reactome"
 MARKERS = "Cell type markers"

@@ -16,7 +16,7 @@ from pages._topics.ids import GROUPBY, SHOWN
 from scetm_core import keys
 from scetm_core.errors import RunError
 from scetm_core.figures import differential_topics
-from scetm_core.runs import table_name
+from scetm_core.files import table_name
 
 PICKED = "topics-picked"
 DIFFERENTIAL = "topics-only-differential"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ NAMES_ENDINGS = (".tsv", ".csv", ".txt")  # tables of orthologs and aliases
 EMBEDDING_ENDINGS = (".csv", ".tsv", ".npz", ".h5ad")
 UPLOAD_ENDINGS = (*DATA_ENDINGS, *GENE_SET_ENDINGS, ".npz")
 _UPLOAD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._()+=@,-]{0,199}")
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d) *(\..*)?", re.IGNORECASE)  # Windows writes these to devices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,8 @@ class Catalog:
     def files(self, endings: tuple[str, ...] = DATA_ENDINGS) -> list[DatasetFile]:
         """All readable inputs, root by root, by name; at most `MAX_FILES`, `MAX_DEPTH` folders deep.
 
-        A .zarr and a 10x folder are one entry. Hidden files and links that leave the root are passed over.
+        A .zarr and a 10x folder are one entry. Hidden files, links that leave the root, and names that cannot be
+        shown (control characters, bytes that are no text) are passed over.
 
         Parameters
         ----------
@@ -81,7 +84,10 @@ class Catalog:
             for path in _inputs(folder, folder, MAX_DEPTH, budget, endings):
                 if len(found) >= MAX_FILES:
                     return found
-                size, modified = _size_and_time(path)
+                try:
+                    size, modified = _size_and_time(path)
+                except OSError:
+                    continue  # gone meanwhile, or not ours to read
                 relative = path.relative_to(folder).as_posix()
                 found.append(
                     DatasetFile(ref=f"{root}/{relative}", name=path.name, root=root, size=size, modified=modified)
@@ -108,8 +114,11 @@ class Catalog:
         path = folder.joinpath(*parts)
         try:
             inside, there = _is_inside(path, folder), path.exists()
-        except OSError as error:  # a name too long, a loop of links
-            raise DataError(f"{ref[:200]!r} cannot be looked up: {error.strerror}.") from error
+            inside = inside and (not path.is_dir() or all(_is_inside(child, folder) for child in path.iterdir()))
+        except (OSError, RuntimeError, ValueError) as error:  # a name too long, a loop of links, no text
+            raise DataError(
+                f"{ref[:200]!r} cannot be looked up: {getattr(error, 'strerror', None) or error}."
+            ) from error
         if not inside:
             raise DataError(f"{ref[:200]!r} leads outside the data folder. Pick a file from the list.")
         if not there:
@@ -130,7 +139,7 @@ def safe_upload_name(name: str, endings: tuple[str, ...] = UPLOAD_ENDINGS) -> st
     DataError
         If it is more than a plain file name, or its ending is not one that can be read.
     """
-    if not _UPLOAD_NAME.fullmatch(name) or ".." in name:
+    if not _UPLOAD_NAME.fullmatch(name) or ".." in name or _RESERVED.fullmatch(name):
         raise DataError(f"{name[:200]!r} cannot be a file name here. Use letters, digits, spaces, dots and dashes.")
     if not name.lower().endswith(endings):
         raise DataError(f"{name[:200]!r} has an ending that cannot be read. Allowed: {', '.join(endings)}.")
@@ -139,6 +148,18 @@ def safe_upload_name(name: str, endings: tuple[str, ...] = UPLOAD_ENDINGS) -> st
 
 def _is_inside(path: Path, folder: Path) -> bool:
     return path.resolve().is_relative_to(folder)
+
+
+def _can_be_shown(name: str) -> bool:
+    """Whether a file's name is text without control characters; bytes that are none are halves of letters here."""
+    return not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name)
+
+
+def _is_linked_well(path: Path, root: Path) -> bool:
+    try:
+        return _is_inside(path, root)
+    except (OSError, RuntimeError):  # a loop of links
+        return False
 
 
 def _inputs(folder: Path, root: Path, depth: int, budget: list[int], endings: tuple[str, ...]) -> Iterator[Path]:
@@ -150,7 +171,7 @@ def _inputs(folder: Path, root: Path, depth: int, budget: list[int], endings: tu
     for name in names:
         budget[0] -= 1
         path = folder / name
-        if budget[0] < 0 or name.startswith(".") or not _is_inside(path, root):
+        if budget[0] < 0 or name.startswith(".") or not _can_be_shown(name) or not _is_linked_well(path, root):
             continue
         if path.is_dir():
             if name.lower().endswith(".zarr") or matrix_file(path):

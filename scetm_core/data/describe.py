@@ -11,6 +11,7 @@ import pandas as pd
 
 from scetm_core.config import DataConfig
 from scetm_core.data import stored
+from scetm_core.data.bounds import plain_path
 from scetm_core.data.columns import BATCH_NAMES, LABEL_NAMES, suggest
 from scetm_core.data.formats import is_anndata, open_input, open_store, readable
 
@@ -71,7 +72,7 @@ def describe_dataset(path: Path) -> DatasetSummary:
     DataError
         If it cannot be read.
     """
-    path = Path(path).expanduser()
+    path = plain_path(path)
     if is_anndata(path):
         with readable(path), open_store(path) as root:
             store = stored.AnnDataStore(root)

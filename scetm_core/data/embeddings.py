@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from scetm_core import keys
+from scetm_core.data.bounds import open_text, plain_path, read_npz, refuse_what_does_not_fit
 from scetm_core.data.formats import open_store, readable
-from scetm_core.data.stored import AnnDataStore, node_of
+from scetm_core.data.stored import AnnDataStore
 from scetm_core.errors import DataError
 
 READABLE = ".csv or .tsv (genes in the first column), .npz (arrays 'genes' and 'rho'), .h5ad (varm)"
@@ -27,12 +28,13 @@ def read_gene_embedding(path: Path) -> pd.DataFrame:
     DataError
         If it cannot be read or holds no such table of numbers.
     """
-    path = Path(path).expanduser()
+    path = plain_path(path)
     if not path.is_file():
         raise DataError(f"There is no file at {path}. Check the path of the gene embeddings.")
     with readable(path):
         if path.name.lower().endswith((".csv", ".tsv", ".csv.gz", ".tsv.gz")):
-            found = pd.read_csv(path, index_col=0, sep="\t" if ".tsv" in path.name.lower() else ",")
+            with open_text(path) as stream:
+                found = pd.read_csv(stream, index_col=0, sep="\t" if ".tsv" in path.name.lower() else ",")
         elif path.suffix.lower() == ".npz":
             found = _of_npz(path)
         elif path.suffix.lower() == ".h5ad":
@@ -47,10 +49,10 @@ def read_gene_embedding(path: Path) -> pd.DataFrame:
 
 
 def _of_npz(path: Path) -> pd.DataFrame:
-    with np.load(path, allow_pickle=False) as arrays:
-        if not {GENES, RHO} <= set(arrays.files):
-            raise DataError(f"it needs the arrays {GENES!r} and {RHO!r}; found: {arrays.files}.")
-        return _table(arrays[GENES].astype(str), arrays[RHO])
+    arrays = read_npz(path)
+    if not {GENES, RHO} <= set(arrays):
+        raise DataError(f"it needs the arrays {GENES!r} and {RHO!r}; found: {list(arrays)[:20]}.")
+    return _table(arrays[GENES].astype(str), arrays[RHO])
 
 
 def _of_h5ad(path: Path) -> pd.DataFrame:
@@ -58,10 +60,11 @@ def _of_h5ad(path: Path) -> pd.DataFrame:
 
     with open_store(path) as root:
         store = AnnDataStore(root)
-        slots = list(node_of(root, "varm")) if "varm" in root else []
+        slots = list(root["varm"]) if "varm" in root else []
         if keys.RHO not in slots and len(slots) != 1:
             raise DataError(f"varm needs a slot {keys.RHO!r} with the gene embeddings; found: {slots}.")
-        values = read_elem(node_of(root["varm"], keys.RHO if keys.RHO in slots else slots[0]))
+        refuse_what_does_not_fit(root["varm"], "varm")
+        values = read_elem(root["varm"][keys.RHO if keys.RHO in slots else slots[0]])
         return _table(store.var("X").index, values)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from scetm_core.config import DataConfig
+from scetm_core.data.bounds import plain_path
 from scetm_core.data.formats import OpenInput, is_anndata, kind_of, open_counts, open_input
 from scetm_core.data.matrix import MAX_BLOCK, StoredMatrix
 from scetm_core.data.names import close_matches, unique_names
@@ -69,7 +69,7 @@ def search_genes(genes: Sequence[str], text: str, limit: int = 50) -> list[str]:
 
 def _stamp(config: DataConfig) -> tuple[int, int]:
     """Changes when the file does, so that nothing stale is kept."""
-    path = Path(config.path).expanduser()
+    path = plain_path(config.path)
     kind_of(path)  # says what is wrong with a missing file
     newest = max((entry.stat().st_mtime_ns for entry in path.iterdir()), default=0) if path.is_dir() else 0
     return max(path.stat().st_mtime_ns, newest), path.stat().st_size
@@ -88,7 +88,7 @@ def _counts_of(config: DataConfig, gene: str, stamp: tuple[int, int]) -> tuple[F
 @contextlib.contextmanager
 def _matrix(config: DataConfig, stamp: tuple[int, int]) -> Iterator[StoredMatrix]:
     """The counts: on disk if the format allows it, else read whole and kept."""
-    if is_anndata(Path(config.path).expanduser()):
+    if is_anndata(plain_path(config.path)):
         with open_counts(config) as matrix:
             yield matrix
     else:
@@ -98,7 +98,7 @@ def _matrix(config: DataConfig, stamp: tuple[int, int]) -> Iterator[StoredMatrix
 @functools.lru_cache(maxsize=4)
 def _tables(config: DataConfig, stamp: tuple[int, int]) -> tuple[tuple[str, ...], dict[str, int]]:
     """Names of the cells; position of each gene by name."""
-    if is_anndata(Path(config.path).expanduser()):
+    if is_anndata(plain_path(config.path)):
         with open_input(config) as source:
             cells, genes = source.obs.index, source.var.index
     else:

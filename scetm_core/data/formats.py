@@ -12,6 +12,7 @@ import pandas as pd
 
 from scetm_core.config import DataConfig
 from scetm_core.data import stored, table, tenx
+from scetm_core.data.bounds import plain_path, refuse_hostile_hdf5, refuse_hostile_zarr
 from scetm_core.data.matrix import StoredMatrix
 from scetm_core.errors import DataError
 
@@ -64,6 +65,7 @@ def kind_of(path: Path) -> str:
     DataError
         If there is nothing at `path`, or nothing readable.
     """
+    path = plain_path(path)
     name = path.name.lower()
     if not path.exists():
         raise DataError(f"There is no file at {path}. Check the path.")
@@ -75,6 +77,8 @@ def kind_of(path: Path) -> str:
         raise DataError(
             f"The folder {path} is neither a .zarr nor a 10x output with one matrix.mtx. Pick an input file."
         )
+    if not path.is_file():
+        raise DataError(f"{path} is no plain file. Pick an input file.")
     for kind, endings in (("hdf5", HDF5_ENDINGS), ("table", TABLE_ENDINGS), ("mtx", MTX_ENDINGS)):
         if name.endswith(endings):
             return kind
@@ -106,13 +110,14 @@ def open_store(path: Path) -> Iterator[Any]:
     Raises
     ------
     DataError
-        If the file is no HDF5 at all (a renamed text file, say), or a zarr holds pickled data.
+        If the file is no HDF5 at all (a renamed text file, say), points outside itself, claims far more than it can
+        hold, or a zarr holds pickled data.
     """
     if kind_of(path) == "zarr":
         import zarr
 
-        stored.refuse_pickled_zarr(path)
-        yield zarr.open_group(str(path), mode="r")
+        refuse_hostile_zarr(path)
+        yield zarr.open_group(str(path), mode="r", use_consolidated=False)
         return
     import h5py
 
@@ -121,6 +126,7 @@ def open_store(path: Path) -> Iterator[Any]:
             f"{path} is not an HDF5 file, whatever its ending says. Save it as .h5ad from AnnData, or rename it."
         )
     with h5py.File(path, "r") as root:
+        refuse_hostile_hdf5(root, path)
         yield root
 
 
@@ -133,7 +139,7 @@ def open_input(config: DataConfig) -> Iterator[OpenInput]:
     DataError
         If it cannot be read, holds no such counts, or contradicts itself. Errors raised in the body are told likewise.
     """
-    path = Path(config.path).expanduser()
+    path = plain_path(config.path)
     kind = kind_of(path)
     with readable(path):
         if kind in ("hdf5", "zarr"):
@@ -174,7 +180,7 @@ def open_counts(config: DataConfig) -> Iterator[StoredMatrix]:
     DataError
         If it cannot be read, or holds no such counts.
     """
-    path = Path(config.path).expanduser()
+    path = plain_path(config.path)
     with readable(path), open_store(path) as root:
         store = stored.AnnDataStore(root)
         yield store.matrix(store.source(config.layer))

@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from scetm_core.data.bounds import refuse_what_does_not_fit
 from scetm_core.data.formats import kind_of, open_store, readable
 from scetm_core.data.matrix import ValueTally, ignore_values, tidy
 from scetm_core.data.names import unique_names
-from scetm_core.data.stored import MODALITIES, AnnDataStore, node_of
+from scetm_core.data.stored import MODALITIES, AnnDataStore
 from scetm_core.errors import DataError
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ def read_modality(path: Path, name: str, cells: Sequence[str]) -> tuple[Csr, lis
             "MuData file (.h5mu)."
         )
     with readable(path), open_store(path) as root:
-        if MODALITIES in root and name in node_of(root, MODALITIES):
-            store = AnnDataStore(node_of(root[MODALITIES], name))
+        if MODALITIES in root and name in root[MODALITIES]:
+            store = AnnDataStore(root[MODALITIES][name])
             counts, names = store.matrix("X").to_csr(ignore_values), list(store.var("X").index.astype(str))
             rows = pd.Index(store.obs().index.astype(str)).get_indexer(list(cells))
             counts = _rows_of(counts, rows)
@@ -74,7 +75,8 @@ def _of_obsm(store: AnnDataStore, name: str) -> tuple[Csr, list[str]]:
 
     if name not in store.obsm():
         raise DataError(f"There is no second modality {name!r}. Pick one with counts; found: {store.modalities()}.")
-    values = read_elem(node_of(node_of(store.root, "obsm"), name))
+    refuse_what_does_not_fit(store.root["obsm"][name], f"{name!r} in obsm")
+    values = read_elem(store.root["obsm"][name])
     if isinstance(values, pd.DataFrame):
         return sp.csr_matrix(values.to_numpy(dtype=np.float32)), [str(column) for column in values.columns]
     counts = sp.csr_matrix(values)

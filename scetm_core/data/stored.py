@@ -1,21 +1,19 @@
 """What is in an AnnData file? Reads single elements of an open .h5ad or .zarr, never the whole.
 
-Files of others are not trusted: links and storage outside the file are refused, and so is pickled zarr data.
+Files of others are not trusted: `formats.open_store` has refused links, pickled data and false claims before.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import warnings
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
 from scetm_core import keys
+from scetm_core.data.bounds import refuse_what_does_not_fit
 from scetm_core.data.matrix import MAX_BLOCK, StoredMatrix, ValueTally
 from scetm_core.errors import DataError
 
@@ -72,10 +70,10 @@ class AnnDataStore:
 
     def _matrix_node(self, source: str) -> Any:
         if source == X and X in self.root:
-            return node_of(self.root, X)
+            return self.root[X]
         if source == keys.RAW and self._has_raw():
-            return node_of(self.root, "raw.X") if "raw.X" in self.root else node_of(self.root["raw"], "X")
-        return node_of(self.root["layers"], source)
+            return self.root["raw.X"] if "raw.X" in self.root else self.root["raw"]["X"]
+        return self.root["layers"][source]
 
     def shape(self, source: str) -> tuple[int, int]:
         """(n_cells, n_genes) of a source, from its description alone."""
@@ -98,7 +96,8 @@ class AnnDataStore:
     def _frame(self, parent: Any, name: str) -> pd.DataFrame:
         from anndata.io import read_elem
 
-        node = node_of(parent, name)
+        node = parent[name]
+        refuse_what_does_not_fit(node, f"The table {name}")
         if not hasattr(node, "keys"):
             return _frame_of_old_file(node[()], self.root.get("uns", {}))
         with warnings.catch_warnings():
@@ -127,7 +126,7 @@ class AnnDataStore:
             name = f"{column}_colors"
             if not isinstance(obs[column].dtype, pd.CategoricalDtype) or not hasattr(uns, "keys") or name not in uns:
                 continue
-            node, categories = node_of(uns, name), [str(entry) for entry in obs[column].cat.categories]
+            node, categories = uns[name], [str(entry) for entry in obs[column].cat.categories]
             colors = [str(entry) for entry in np.atleast_1d(read_elem(node))] if not hasattr(node, "keys") else []
             if len(colors) >= len(categories) and all(_COLOR.fullmatch(color) for color in colors):
                 found[str(column)] = dict(zip(categories, colors, strict=False))
@@ -155,6 +154,7 @@ def _stored_matrix(node: Any) -> StoredMatrix:
     layout = str(node.attrs.get("encoding-type", node.attrs.get("h5sparse_format", "")))[:3]
     if layout not in ("csr", "csc"):
         raise DataError(f"The counts are stored as {layout or 'something unknown'!r}. Save them as CSR, CSC or dense.")
+    refuse_what_does_not_fit(node["indptr"], "indptr of the counts")
     return StoredMatrix(
         layout=layout, shape=shape, data=node["data"], indices=node["indices"], indptr=np.asarray(node["indptr"][:])
     )
@@ -162,8 +162,8 @@ def _stored_matrix(node: Any) -> StoredMatrix:
 
 def _main_of(root: Any) -> Any:
     """The AnnData of a MuData file that holds the genes."""
-    modalities = node_of(root, MODALITIES)
-    return node_of(modalities, _main_modality(list(modalities)))
+    modalities = root[MODALITIES]
+    return modalities[_main_modality(list(modalities))]
 
 
 def _main_modality(names: list[str]) -> str:
@@ -181,29 +181,6 @@ def _shape(node: Any) -> tuple[int, int]:
     return int(stored[0]), int(stored[1])
 
 
-def node_of(parent: Any, name: str) -> Any:
-    """A node of an open file, refused if it or anything in it lives outside the file."""
-    if hasattr(parent, "id"):  # h5py; zarr knows no links
-        _refuse_links(parent, name)
-    return parent[name]
-
-
-def _refuse_links(parent: Any, name: str) -> None:
-    import h5py
-
-    outside = not isinstance(parent.get(name, getlink=True), h5py.HardLink)
-    node = None if outside else parent[name]
-    if isinstance(node, h5py.Dataset):
-        outside = bool(node.external) or node.is_virtual
-    if outside:
-        raise DataError(
-            f"{name!r} is a link or is stored outside the file. Copy the file so that it holds its own data."
-        )
-    if isinstance(node, h5py.Group):
-        for child in node:
-            _refuse_links(node, child)
-
-
 def _frame_of_old_file(table: Any, uns: Any) -> pd.DataFrame:
     """Cell or gene table of anndata before 0.7: one compound array, its categories apart in uns."""
     columns = {name: table[name] for name in table.dtype.names or ()}
@@ -217,20 +194,3 @@ def _frame_of_old_file(table: Any, uns: Any) -> pd.DataFrame:
             columns[name] = pd.Categorical.from_codes(values, categories=pd.Index(categories, dtype=object))
     first = next(name for name in ("index", "_index", *columns) if name in columns)
     return pd.DataFrame(columns).set_index(first)
-
-
-def refuse_pickled_zarr(path: Path) -> None:
-    """Refuse a zarr folder of which any array is stored with pickle: reading it would run foreign code.
-
-    Raises
-    ------
-    DataError
-        Naming the array.
-    """
-    for folder, _, files in os.walk(path):
-        for name in {".zarray", ".zmetadata", "zarr.json"}.intersection(files):
-            described = json.loads((Path(folder) / name).read_text(encoding="utf-8"))
-            if '"pickle"' in json.dumps(described):
-                raise DataError(
-                    f"{Path(folder).name!r} is stored with pickle, which is unsafe to read. Save it as text."
-                )

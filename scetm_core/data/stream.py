@@ -25,6 +25,7 @@ import scipy.sparse as sp
 
 from scetm_core import processes
 from scetm_core.config import DataConfig
+from scetm_core.data.bounds import plain_path
 from scetm_core.data.formats import open_counts, readable
 from scetm_core.data.matrix import MAX_BLOCK, Array, StoredMatrix, tidy
 from scetm_core.errors import DataError
@@ -209,7 +210,7 @@ class StoredCounts:
     """
 
     def __init__(self, config: DataConfig, seen: Seen) -> None:
-        self._config, self._path = config, Path(config.path).expanduser()
+        self._config, self._path = config, plain_path(config.path)
         self._stamp = _stamp(self._path)
         cells = seen.totals > 0
         self._rows, self.totals = np.flatnonzero(cells), seen.totals[cells]

@@ -6,16 +6,16 @@ Columns that hold text, and those chosen as batch or label, describe the cells a
 from __future__ import annotations
 
 import csv
-import gzip
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from scetm_core.data.bounds import open_text
 from scetm_core.data.matrix import StoredMatrix
 from scetm_core.data.names import BARCODE, ENSEMBL, share_matching
 from scetm_core.errors import DataError
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from scetm_core.data.matrix import Csr
 
 _VALUES_AT_ONCE = 20_000_000  # table entries parsed at once
+MAX_COLUMNS = 500_000
+"""More are refused: each takes some kilobytes while it is parsed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,19 +42,15 @@ class TextTable:
         return StoredMatrix.from_csr(self.counts)
 
 
-def _open_text(path: Path) -> TextIO:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open("r", encoding="utf-8-sig", newline="")
-
-
 def _header(path: Path) -> tuple[list[str], str]:
     """Column names without that of the cell names, and the separator: the most frequent sign in the first line."""
-    with _open_text(path) as stream:
+    with open_text(path) as stream:
         first = stream.readline()
         separator = max("\t,; ", key=first.count)
         if not first.strip() or separator not in first:
             raise DataError("The first line names no columns. Write one gene per column, separated by commas or tabs.")
+        if (n_columns := first.count(separator)) > MAX_COLUMNS:
+            raise DataError(f"It has {n_columns:,} columns; at most {MAX_COLUMNS:,} can be read. Save it as .h5ad.")
         names = next(csv.reader([first], delimiter=separator))
         second = next(csv.reader([stream.readline()], delimiter=separator), [])
     without_corner = len(second) == len(names) + 1  # as R's write.table leaves it
@@ -103,7 +101,7 @@ def read_table(path: Path, *, obs_columns: Sequence[str]) -> TextTable:
 
 def _pieces(path: Path, names: list[str], separator: str) -> Iterator[pd.DataFrame]:
     """The rows below the header, some at a time; columns are numbered, the index holds the cells' names."""
-    with _open_text(path) as stream:
+    with open_text(path) as stream:
         stream.readline()
         try:
             reader = pd.read_csv(

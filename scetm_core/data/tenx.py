@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from scetm_core.data.bounds import most_bytes, open_bytes, open_text, refuse_what_does_not_fit
 from scetm_core.data.matrix import StoredMatrix
 from scetm_core.errors import DataError
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from scetm_core.data.matrix import Csr
 
 GENE_EXPRESSION = "Gene Expression"
+_LEAST_BYTES = 2  # of a value in a .mtx, with the end of its line
 
 
 class TenxTable:
@@ -53,6 +55,8 @@ def read_tenx_h5(root: Any) -> TenxTable:
 
     Genes are called by their symbols; ids, types and genomes are columns of `var`.
     """
+    for name in _genomes(root):
+        refuse_what_does_not_fit(root[name], f"The table {name!r}")
     if "matrix" in _genomes(root):
         group = root["matrix"]
         features = group["features"]
@@ -102,7 +106,7 @@ def _texts(dataset: Any) -> list[str]:
 
 def matrix_file(folder: Path) -> Path | None:
     """The ``matrix.mtx`` or ``matrix.mtx.gz`` of a folder (a prefix is allowed), if there is exactly one."""
-    found = sorted(folder.glob("*matrix.mtx")) + sorted(folder.glob("*matrix.mtx.gz"))
+    found = [path for ending in ("", ".gz") for path in sorted(folder.glob(f"*matrix.mtx{ending}")) if path.is_file()]
     return found[0] if len(found) == 1 else None
 
 
@@ -122,25 +126,41 @@ def read_tenx_mtx(folder: Path) -> TenxTable:
     prefix = file.name[: file.name.index("matrix.mtx")]
     features = _read_tsv(folder, prefix, ("features.tsv", "genes.tsv"))
     barcodes = [row[0] for row in _read_tsv(folder, prefix, ("barcodes.tsv",))]
-    counts = sp.csr_matrix(mmread(file)).T.tocsr()
-    if counts.shape != (len(barcodes), len(features)):
+    n_genes, n_cells = _sizes_of_mtx(file)
+    if (n_cells, n_genes) != (len(barcodes), len(features)):
         raise DataError(
-            f"{file.name} has {counts.shape[1]:,} genes and {counts.shape[0]:,} cells, but the tables beside it list "
+            f"{file.name} has {n_genes:,} genes and {n_cells:,} cells, but the tables beside it list "
             f"{len(features):,} and {len(barcodes):,}. Take all three files from the same output."
         )
+    with open_bytes(file) as stream:
+        counts = sp.csr_matrix(mmread(stream)).T.tocsr()
     var = pd.DataFrame({"gene_ids": [row[0] for row in features]}, index=[(row + row[:1])[1] for row in features])
     if features and all(len(row) > 2 for row in features):
         var["feature_types"] = [row[2] for row in features]
     return TenxTable(sp.csr_matrix(counts), barcodes, var)
 
 
+def _sizes_of_mtx(file: Path) -> tuple[int, int]:
+    """Genes and cells by the head of a .mtx, refused if it claims more values than the file can hold."""
+    with open_bytes(file) as stream:
+        kind = stream.readline().lower().split()
+        sizes = next((line.split() for line in stream if line.strip() and not line.startswith(b"%")), [])
+    if kind[:2] != [b"%%matrixmarket", b"matrix"] or len(sizes) < 2 or not all(text.isdigit() for text in sizes):
+        raise DataError(f"{file.name} does not begin as a .mtx does. Take it from the output of Cell Ranger again.")
+    numbers = [int(text) for text in sizes]
+    n_values = numbers[2] if len(numbers) > 2 else math.prod(numbers)
+    if n_values * _LEAST_BYTES > most_bytes(file.stat().st_size):
+        raise DataError(f"{file.name} claims {n_values:,} values, more than a file of its size holds. It is damaged.")
+    return numbers[0], numbers[1]
+
+
 def _read_tsv(folder: Path, prefix: str, names: tuple[str, ...]) -> list[list[str]]:
     for name in names:
         for file in (folder / f"{prefix}{name}", folder / f"{prefix}{name}.gz"):
             if file.is_file():
-                raw = file.read_bytes()
-                text = (gzip.decompress(raw) if file.suffix == ".gz" else raw).decode("utf-8")
-                return [line.split("\t") for line in text.splitlines() if line]
+                with open_text(file) as stream:
+                    lines = (line.rstrip("\r\n") for line in stream)
+                    return [line.split("\t") for line in lines if line]
     raise DataError(f"{folder} holds no {prefix}{names[0]}. Keep matrix, features and barcodes in one folder.")
 
 

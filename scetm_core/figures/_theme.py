@@ -124,5 +124,6 @@ def _wrap(text: str, *, width: int = 44) -> str:
 
 
 def plain_text(text: object) -> str:
-    """A name as plotly shows it: `<` and `&` in gene or cell type names are no markup."""
-    return str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """A name as plotly shows it: `<` and `&` in gene or cell type names are no markup, and `%{` is no template."""
+    shown = str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return shown.replace("%{", "&#37;{")

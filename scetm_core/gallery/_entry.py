@@ -13,7 +13,8 @@ from scetm_core import keys
 from scetm_core.dressing import dressed
 from scetm_core.errors import RunError
 from scetm_core.figures import topics_in_use
-from scetm_core.runs import Run, table_name
+from scetm_core.files import table_name
+from scetm_core.runs import Run
 
 if TYPE_CHECKING:
     import anndata as ad

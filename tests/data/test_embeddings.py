@@ -64,5 +64,5 @@ def test_files_that_hold_no_embedding_are_told_in_words(tmp_path: Path) -> None:
 
 def test_pickled_arrays_are_not_loaded(tmp_path: Path) -> None:
     np.savez(tmp_path / "evil.npz", genes=np.array(["INS"], dtype=object), rho=np.ones((1, 2)))
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="is stored with pickle"):
         read_gene_embedding(tmp_path / "evil.npz")

@@ -16,10 +16,10 @@ from dash import no_update
 from pages._shared import studio
 from scetm_core import keys, tasks
 from scetm_core.comparison import UMAP_COLUMNS, table_name_of
-from scetm_core.files import write_table
+from scetm_core.files import table_name, write_table
 from scetm_core.peers import PEERS
 from scetm_core.requests import ComparisonRequest
-from scetm_core.runs import Run, table_name
+from scetm_core.runs import Run
 from tests.pages.by_hand import DONE, finish, planted_data, result_of
 
 
