@@ -46,12 +46,17 @@ class PackedVector:
     def __getitem__(self, wanted: slice) -> npt.NDArray[Any]:
         """Values `start` to `stop`."""
         start, stop, step = wanted.indices(self.size)
-        found, length = np.empty(max(stop - start, 0), dtype=self.dtype), self.chunks[0]
-        for number in range(start // length, -(-stop // length) if stop > start else 0):
+        found = np.empty(max(stop - start, 0), dtype=self.dtype)
+        self.read_into(found, start)
+        return found[::step]
+
+    def read_into(self, place: npt.NDArray[Any], start: int) -> None:
+        """Fill `place` with the values from `start` on; short pieces after one another unpack a chunk once."""
+        stop, length = start + len(place), self.chunks[0]
+        for number in range(start // length, -(-stop // length) if len(place) else 0):
             first = number * length
             low, high = max(start, first), min(stop, first + length)
-            found[low - start : high - start] = self._chunk(number)[low - first : high - first]
-        return found[::step]
+            place[low - start : high - start] = self._chunk(number)[low - first : high - first]
 
     def _chunk(self, number: int) -> npt.NDArray[Any]:
         """A whole chunk, good until the next one is asked for."""
