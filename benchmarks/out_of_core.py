@@ -16,6 +16,7 @@ import argparse
 import contextlib
 import functools
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -143,7 +144,8 @@ def _distinct_cells(n_genes: int, density: float, *, rng: np.random.Generator) -
 
 def _in_own_process(path: Path, memory: str, *, n_steps: int) -> dict[str, object]:
     command = [sys.executable, "-m", "benchmarks.out_of_core", "--measure", str(path), memory, "--steps", str(n_steps)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    as_the_worker = {**os.environ, "OMP_WAIT_POLICY": "passive"}
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=as_the_worker)
     found: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
     return found
 
@@ -166,6 +168,7 @@ def measure(path: Path, memory: str, *, n_steps: int) -> dict[str, object]:
     def note(stage: str) -> None:
         nonlocal started
         seconds[f"{stage}, s"], started = round(time.perf_counter() - started, 1), time.perf_counter()
+        print(stage, seconds[f"{stage}, s"], file=sys.stderr, flush=True)
         peaks[f"peak until {stage}, GB"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2)
 
     data = load_dataset(config.data)

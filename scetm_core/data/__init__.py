@@ -8,7 +8,7 @@ Map of the package::
     names        unique names, close matches, Ensembl ids or symbols
     columns      batch and label columns: categories, and what makes a column unfit
     read         load_dataset: raw counts ready for the model
-    stream       counts that stay on disk: rows are read as they are asked for
+    stream       counts that stay on disk: rows are read as they are asked for;  chunks: of .zarr, read fast
     modality     a second modality of the same cells;  embeddings: of genes, from a file
     describe     describe_dataset: what is in a file, without reading its counts
     checks       check_dataset: the pre-flight report;  scan, estimate: what it is made of

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from scetm_core.data.chunks import PackedVector
 from scetm_core.errors import DataError
 
 if TYPE_CHECKING:
@@ -158,16 +159,29 @@ class StoredMatrix:
         indptr = np.concatenate([[0], np.cumsum(stops - starts)])
         values = np.empty(indptr[-1], dtype=np.float32)
         indices = np.empty(indptr[-1], dtype=np.int32 if max(*self.shape, indptr[-1]) < 2**31 else np.int64)
+        is_packed = isinstance(self.data, PackedVector) and isinstance(self.indices, PackedVector)
+        if is_packed and self.indices.dtype == indices.dtype:
+            for first, last in _near_each_other(starts, stops, max_gap=0, max_length=MAX_BLOCK):
+                place = slice(int(indptr[first]), int(indptr[last]))
+                self.data.read_into(values[place], int(starts[first]))
+                self.indices.read_into(indices[place], int(starts[first]))
+            _positions(indices, self.shape[1])
+        else:
+            self._read_stretches(values, indices, starts=starts, stops=stops)
+        parts: Any = (values, indices, indptr.astype(indices.dtype))
+        return sp.csr_matrix(parts, (len(rows), self.shape[1]))
+
+    def _read_stretches(self, values: Array, indices: Array, *, starts: Array, stops: Array) -> None:
+        """Fill in what lies between these places; the cells between them are read too where they are few."""
+        indptr = np.concatenate([[0], np.cumsum(stops - starts)])
         for first, last in _near_each_other(starts, stops, max_gap=MAX_GAP, max_length=MAX_BLOCK):
             low, high = int(starts[first]), int(stops[last - 1])
             found_values, found_indices = self.stretch(low, high)
-            # the cells between are left out; copying what is unbroken is faster than picking by a mask
+            # copying what is unbroken is faster than picking by a mask
             for one, other in _near_each_other(starts[first:last], stops[first:last], max_gap=0, max_length=MAX_BLOCK):
                 place = slice(int(indptr[first + one]), int(indptr[first + other]))
                 found = slice(int(starts[first + one]) - low, int(stops[first + other - 1]) - low)
                 values[place], indices[place] = found_values[found], found_indices[found]
-        parts: Any = (values, indices, indptr.astype(indices.dtype))
-        return sp.csr_matrix(parts, (len(rows), self.shape[1]))
 
     def _dense_rows(self, rows: npt.NDArray[np.int64]) -> Csr:
         step = max(1, MAX_BLOCK // max(self.shape[1], 1))

@@ -14,6 +14,7 @@ import pandas as pd
 
 from scetm_core import keys
 from scetm_core.data.bounds import refuse_what_does_not_fit
+from scetm_core.data.chunks import packed_vector
 from scetm_core.data.matrix import MAX_BLOCK, StoredMatrix, ValueTally
 from scetm_core.errors import DataError
 
@@ -156,7 +157,11 @@ def _stored_matrix(node: Any) -> StoredMatrix:
         raise DataError(f"The counts are stored as {layout or 'something unknown'!r}. Save them as CSR, CSC or dense.")
     refuse_what_does_not_fit(node["indptr"], "indptr of the counts")
     return StoredMatrix(
-        layout=layout, shape=shape, data=node["data"], indices=node["indices"], indptr=np.asarray(node["indptr"][:])
+        layout=layout,
+        shape=shape,
+        data=packed_vector(node["data"]),
+        indices=packed_vector(node["indices"]),
+        indptr=np.asarray(node["indptr"][:]),
     )
 
 

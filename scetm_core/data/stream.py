@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 BYTES_PER_VALUE = 24  # of counts in memory: value and position, three times over while they are made ready
 MEMORY_SHARE = 0.5  # of what is available: more is not taken for counts
 BLOCK_VALUES = 125_000  # stored values of a block of neighbouring cells (1 MB with their positions), at least
-MAX_BLOCK_VALUES = 350_000  # of a file in long chunks, which are unpacked whole; 128 blocks are shuffled together
+MAX_BLOCK_VALUES = 450_000  # of a file in long chunks, which are unpacked whole; 128 blocks are shuffled together
 MAX_BLOCK_SIZE = 1024  # cells
 ROWS_SUMMED = 256  # cells of which totals are taken at once
 VALUES_MOVED = 1 << 17  # stored values whose genes are renumbered at once
