@@ -16,11 +16,11 @@ from typing import Any
 import multiprocess
 
 from pages._access import options
+from pages._access.bodies import THREADS as THREADS
 from pages._access.options import AccessSettings
 from pages._shared import studio
 from scetm_core.errors import ConfigError, ScetmError
 
-THREADS = 8
 PORT = 8050
 LISTENING = "SCETM_LISTENING"
 """Where gunicorn listens, as its configuration tells the process that serves: "HOST:PORT"."""
