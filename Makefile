@@ -6,6 +6,7 @@ ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
+BESIDE := --numprocesses auto --maxprocesses 4 --dist loadfile
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: app audit compare install test test-quick check bench screenshots browser clean
@@ -37,11 +38,11 @@ browser: ## Debian's Chromium for the browser tests, where it may be installed
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; \
 	else echo "No Chromium found: the browser tests will be skipped. On Debian: sudo apt-get install chromium"; fi
 
-test: $(VENV)/.installed-dev browser ## the whole suite
-	$(BIN)/python -m pytest
+test: $(VENV)/.installed-dev browser ## the whole suite, file by file on all processors
+	$(BIN)/python -m pytest $(BESIDE)
 
 test-quick: $(VENV)/.installed-dev ## without the slow and the browser tests
-	$(BIN)/python -m pytest -m "not slow and not browser"
+	$(BIN)/python -m pytest $(BESIDE) -m "not slow and not browser"
 
 check: $(VENV)/.installed-dev ## format, lint, types, tests
 	$(BIN)/ruff format --check .

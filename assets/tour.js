@@ -173,10 +173,11 @@
   async function useDemo() {
     end();
     if (window.location.pathname !== "/") window.scetmHere.go("/");
-    for (let tries = 0; tries < 60; tries++) {
+    for (let tries = 0; tries < 80; tries++) {
+      if (window.location.pathname === "/train") return;
       const demo = document.getElementById("home-demo");
-      if (demo) return demo.click();
-      await pause(100);
+      if (demo && !demo.disabled) demo.click(); // a button that has just come takes no click for a moment
+      await pause(250);
     }
   }
 

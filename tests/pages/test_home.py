@@ -25,8 +25,12 @@ def alive(**changes: Any) -> Status:
     return Status(**{"state": "running", "queued_at": time.time(), **jobs.identity(), **changes})  # type: ignore[arg-type]
 
 
-def test_a_finished_run_shows_state_scores_time_and_age(page_module: PageModule, shown_studio: Studio) -> None:
-    row = page_module("home").run_row(Run(shown_studio.runs_folder / "done-run"))
+def test_a_finished_run_shows_state_scores_time_and_age(
+    page_module: PageModule, shown_studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(shown_studio.runs_folder / "done-run")
+    monkeypatch.setattr(time, "time", lambda: run.created_at + 30)
+    row = page_module("home").run_row(run)
     assert (row["name"], row["state"], row["ari"], row["kbet"]) == ("mouse", "done", ".94", ".50")
     assert (row["took"], row["age"], row["data"]) == ("2 min 10 s", "just now", "planted.h5ad")
     assert row["href"] == "/cells?run=done-run"
