@@ -26,6 +26,9 @@ from scetm_core.files import replacing
 MIN_PASSWORD, MAX_PASSWORD = 10, 1000
 """Length of a password; long ones are refused because hashing them costs time."""
 
+METHOD = "scrypt:32768:8:1"
+"""How passwords are hashed: 32 MB of memory and a tenth of a second for each try."""
+
 _NAME = re.compile(r"[a-z][a-z0-9._-]{0,31}")
 
 
@@ -205,7 +208,7 @@ def _hashed(password: str) -> dict[str, str]:
         from werkzeug.security import generate_password_hash
     except ImportError as error:
         raise AccessError("Accounts need the app: pip install 'scetm-studio[app]'.") from error
-    return {"password": generate_password_hash(password, method="scrypt"), "stamp": secrets.token_urlsafe(12)}
+    return {"password": generate_password_hash(password, method=METHOD), "stamp": secrets.token_urlsafe(12)}
 
 
 _dummy: list[str] = []

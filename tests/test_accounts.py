@@ -8,16 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from scetm_core import keys
+from scetm_core import accounts, keys
 from scetm_core.__main__ import main
 from scetm_core.accounts import Accounts, checked_name
 from scetm_core.errors import AccessError
 
+METHOD = accounts.METHOD
 PASSWORD = "correct horse battery"
 
 
 def run(home: Path, *arguments: str) -> int:
     return main(["account", *arguments, "--home", str(home)])
+
+
+@pytest.fixture(autouse=True)
+def _quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords of tests need no guarding."""
+    monkeypatch.setattr(accounts, "METHOD", "scrypt:256:8:1")
 
 
 @pytest.fixture
@@ -37,13 +44,17 @@ def test_passwords_are_hashed_and_the_file_is_private(tmp_path: Path) -> None:
     assert (first.is_admin, second.is_admin) == (True, False)
 
 
+def test_a_try_costs_memory_and_time() -> None:
+    assert METHOD == "scrypt:32768:8:1"  # as the app has it, before tests make it quick
+
+
 def test_a_password_is_known_by_its_owner_only(tmp_path: Path) -> None:
-    accounts = Accounts(tmp_path)
-    accounts.add("alice", PASSWORD)
-    assert accounts.check("alice", PASSWORD) is not None
-    assert accounts.check("alice", PASSWORD + " ") is None
-    assert accounts.check("bob", PASSWORD) is None
-    assert accounts.check("alice", "") is None
+    known = Accounts(tmp_path)
+    known.add("alice", PASSWORD)
+    assert known.check("alice", PASSWORD) is not None
+    assert known.check("alice", PASSWORD + " ") is None
+    assert known.check("bob", PASSWORD) is None
+    assert known.check("alice", "") is None
 
 
 def test_what_another_process_changes_is_seen_at_once(tmp_path: Path) -> None:

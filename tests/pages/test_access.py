@@ -19,7 +19,7 @@ from pages._access import attempts, guard, options, origins, sign_in
 from pages._access.options import AccessSettings
 from pages._shared import access, passes, studio
 from pages._shared.studio import Studio
-from scetm_core import keys
+from scetm_core import accounts, keys
 from scetm_core.accounts import Accounts
 from scetm_core.config import run_config_from_flat
 from scetm_core.errors import AccessError, RunError
@@ -33,6 +33,12 @@ PAGE = {"Accept": "text/html"}
 SECRET = "Bobs unpublished tumour"
 
 SignIn = Callable[..., FlaskClient]
+
+
+@pytest.fixture(autouse=True)
+def _quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords of tests need no guarding."""
+    monkeypatch.setattr(accounts, "METHOD", "scrypt:256:8:1")
 
 
 @pytest.fixture
