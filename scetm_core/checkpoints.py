@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from scetm_core.errors import RunError
+from scetm_core.json_text import parse_json
 from scetm_core.model.storage import read_tensors, write_tensors
 
 KEPT = 2
@@ -57,12 +58,14 @@ def read_checkpoint(folder: Path, *, names: str, device: torch.device) -> Checkp
     for path in checkpoint_files(folder):
         try:
             tensors, header = read_tensors(path, device=device)
-            position, found = json.loads(header["position"]), header["names"]
+            position, stored = parse_json(header["position"]), parse_json(header["names"])
+            if not isinstance(position, dict) or not isinstance(stored, dict):
+                raise ValueError("it does not say where it stands")
         except (OSError, ValueError, KeyError) as error:
             problems.append(f"{path.name}: {error}")
             log.warning("A checkpoint cannot be used, the one before it is tried (%s).", problems[-1])
             continue
-        wanted, stored = json.loads(names), json.loads(found)
+        wanted = json.loads(names)
         if differing := [what for what, value in wanted.items() if stored.get(what) != value]:
             raise RunError(
                 f"{path} was trained on other {', '.join(differing)} than the input now has. "

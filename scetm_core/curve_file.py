@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scetm_core.number_text import to_float
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -60,10 +62,10 @@ def read_rows(path: Path) -> pd.DataFrame:
         return nothing
     if len(header) > _MAX_COLUMNS:
         raise ValueError("it has too many columns")
-    # not read by pandas: its parser in C writes where it must not on some quotes without an end
+    # not read by pandas, whose parser crashes on some quotes without an end and on some exponents
     whole = [line for line in lines if len(line) == len(header)]
-    table = pd.DataFrame(whole, columns=pd.Index(header, dtype=object), dtype=object)
-    rows = table.apply(pd.to_numeric, errors="coerce").dropna(subset="step")
+    numbers = [[to_float(text) for text in line] for line in whole]
+    rows = pd.DataFrame(numbers, columns=pd.Index(header, dtype=object), dtype=float).dropna(subset="step")
     if (rows["step"] % 1 == 0).all():
         rows = rows.astype({"step": "int64"})
     curve: pd.DataFrame = rows.drop_duplicates("step", keep="last").sort_values("step").reset_index(drop=True)

@@ -16,12 +16,13 @@ MODULES = sorted(CORE.rglob("*.py"))
 PAGES = [path for path in [ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))] if path.is_file()]
 HEAVY = {"torch", "umap", "scanpy", "matplotlib", "sklearn", "numba", "pynndescent", "igraph"}
 
-BASE = {"errors", "json_text", "keys"}
+BASE = {"errors", "json_text", "keys", "number_text"}
 MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not listed: `LEAF`
     "__init__": set(),
     "errors": set(),
     "keys": set(),
     "json_text": set(),
+    "number_text": set(),
     "settings": BASE,
     "config": BASE | {"settings", "transfer_settings"},
     "transfer_settings": BASE | {"settings"},
@@ -97,7 +98,7 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
     },
     "jobfolder": BASE | {"files"},
     "result_file": BASE | {"data"},
-    "curve_file": set(),
+    "curve_file": {"number_text"},
     "checksums": BASE | {"files"},
     "older": BASE | {"config"},
     "runs": BASE | {"checksums", "config", "curve_file", "files", "jobfolder", "json_text", "older", "result_file"},

@@ -318,7 +318,7 @@ def _read_table(path: Path, stamp: str) -> pd.DataFrame:
 
     try:
         return pd.read_parquet(path)
-    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+    except Exception as error:  # pyarrow and pandas raise many kinds for a damaged file
         raise RunError(
             f"{path.parent.name}/{path.name} cannot be read ({error}). Delete it and start it again."
         ) from error

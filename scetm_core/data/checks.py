@@ -110,10 +110,10 @@ def check_dataset(
         scan = scan_counts(source.matrix, max_values=max_values)
         found = about.the_counts(source, scan)
         memory = about.the_memory(source, config)
-    batches, batch_findings = about.the_batches(source.obs, config.batch_key)
-    labels, label_findings = about.the_labels(source.obs, config.label_key)
-    found += [*about.the_size(scan), *about.the_names(source), *batch_findings, *label_findings]
-    found += [*about.the_covariates(source.obs.iloc[scan.cells[scan.genes_per_cell > 0]], config), *memory]
+        batches, batch_findings = about.the_batches(source.obs, config.batch_key)
+        labels, label_findings = about.the_labels(source.obs, config.label_key)
+        found += [*about.the_size(scan), *about.the_names(source), *batch_findings, *label_findings]
+        found += [*about.the_covariates(source.obs.iloc[scan.cells[scan.genes_per_cell > 0]], config), *memory]
     on_disk = any(finding.level == "note" for finding in memory)
     n_nonzero = _projected_nonzero(source, scan)
     cost = estimate_cost(

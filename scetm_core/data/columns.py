@@ -10,6 +10,7 @@ import pandas as pd
 
 from scetm_core.data.names import closest_first, count
 from scetm_core.errors import DataError
+from scetm_core.number_text import to_float
 
 MAX_BATCHES = 1000
 """More values than this in a batch column are refused: each batch costs one intercept per gene."""
@@ -65,7 +66,8 @@ def as_numbers(column: pd.Series[Any]) -> pd.Series[Any]:
     DataError
         If a value is missing, infinite or no number.
     """
-    numbers = pd.to_numeric(column.astype(object), errors="coerce").astype("float64")
+    values = np.array([to_float(value) for value in column.astype(object)], dtype=np.float64)
+    numbers = pd.Series(values, index=column.index, name=column.name)
     bad = ~np.isfinite(numbers)
     if bad.any():
         raise DataError(

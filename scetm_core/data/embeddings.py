@@ -34,7 +34,9 @@ def read_gene_embedding(path: Path) -> pd.DataFrame:
     with readable(path):
         if path.name.lower().endswith((".csv", ".tsv", ".csv.gz", ".tsv.gz")):
             with open_text(path) as stream:
-                found = pd.read_csv(stream, index_col=0, sep="\t" if ".tsv" in path.name.lower() else ",")
+                separator = "\t" if ".tsv" in path.name.lower() else ","
+                # pandas' own parser of numbers crashes on some exponents
+                found = pd.read_csv(stream, index_col=0, sep=separator, float_precision="round_trip")
         elif path.suffix.lower() == ".npz":
             found = _of_npz(path)
         elif path.suffix.lower() == ".h5ad":

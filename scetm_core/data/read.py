@@ -11,7 +11,7 @@ import pandas as pd
 from scetm_core import keys
 from scetm_core.config import DataConfig
 from scetm_core.data import columns
-from scetm_core.data.formats import OpenInput, open_input
+from scetm_core.data.formats import OpenInput, open_input, readable
 from scetm_core.data.matrix import Array, ValueTally
 from scetm_core.data.modality import read_modality
 from scetm_core.data.names import count, renamed_message, unique_names
@@ -54,6 +54,21 @@ def load_dataset(config: DataConfig) -> ad.AnnData | StoredDataset:
     with open_input(config) as source:
         obs, messages = _cell_table(source, config), list(source.messages)
         counts, cells, genes = _counts_of(source, config)
+    with readable(source.path):
+        return _put_together(source, config, obs, messages, counts=counts, cells=cells, genes=genes)
+
+
+def _put_together(
+    source: OpenInput,
+    config: DataConfig,
+    obs: pd.DataFrame,
+    messages: list[str],
+    *,
+    counts: Csr | StoredCounts,
+    cells: Array,
+    genes: Array,
+) -> ad.AnnData | StoredDataset:
+    """What was read, with unique names, without empty cells and genes, checked."""
     cell_names, renamed_cells = unique_names(source.obs.index)
     gene_names, renamed_genes = unique_names(source.var.index)
     messages += [renamed_message("cell", renamed_cells)] if renamed_cells else []

@@ -112,6 +112,7 @@ def _pieces(path: Path, names: list[str], separator: str) -> Iterator[pd.DataFra
                 index_col=0,
                 chunksize=max(1, _VALUES_AT_ONCE // max(len(names), 1)),
                 dtype={-1: str},
+                float_precision="round_trip",  # pandas' own parser crashes on some exponents
                 low_memory=False,
             )
         except pd.errors.EmptyDataError:

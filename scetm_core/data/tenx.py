@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,15 +9,15 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from scetm_core.data.bounds import most_bytes, open_bytes, open_text, refuse_what_does_not_fit
+from scetm_core.data.bounds import open_bytes, open_text, refuse_what_does_not_fit
 from scetm_core.data.matrix import StoredMatrix
+from scetm_core.data.mtx import MtxFile
 from scetm_core.errors import DataError
 
 if TYPE_CHECKING:
     from scetm_core.data.matrix import Csr
 
 GENE_EXPRESSION = "Gene Expression"
-_LEAST_BYTES = 2  # of a value in a .mtx, with the end of its line
 
 
 class TenxTable:
@@ -118,40 +117,25 @@ def read_tenx_mtx(folder: Path) -> TenxTable:
     DataError
         If one of them is missing, or their sizes differ.
     """
-    from scipy.io import mmread
-
     file = matrix_file(folder)
     if file is None:
         raise DataError(f"{folder} holds no matrix.mtx (or several). Keep one 10x output per folder.")
     prefix = file.name[: file.name.index("matrix.mtx")]
     features = _read_tsv(folder, prefix, ("features.tsv", "genes.tsv"))
     barcodes = [row[0] for row in _read_tsv(folder, prefix, ("barcodes.tsv",))]
-    n_genes, n_cells = _sizes_of_mtx(file)
-    if (n_cells, n_genes) != (len(barcodes), len(features)):
-        raise DataError(
-            f"{file.name} has {n_genes:,} genes and {n_cells:,} cells, but the tables beside it list "
-            f"{len(features):,} and {len(barcodes):,}. Take all three files from the same output."
-        )
     with open_bytes(file) as stream:
-        counts = sp.csr_matrix(mmread(stream)).T.tocsr()
+        matrix = MtxFile(file, stream)
+        n_genes, n_cells = matrix.shape
+        if (n_cells, n_genes) != (len(barcodes), len(features)):
+            raise DataError(
+                f"{file.name} has {n_genes:,} genes and {n_cells:,} cells, but the tables beside it list "
+                f"{len(features):,} and {len(barcodes):,}. Take all three files from the same output."
+            )
+        counts = matrix.read()
     var = pd.DataFrame({"gene_ids": [row[0] for row in features]}, index=[(row + row[:1])[1] for row in features])
     if features and all(len(row) > 2 for row in features):
         var["feature_types"] = [row[2] for row in features]
-    return TenxTable(sp.csr_matrix(counts), barcodes, var)
-
-
-def _sizes_of_mtx(file: Path) -> tuple[int, int]:
-    """Genes and cells by the head of a .mtx, refused if it claims more values than the file can hold."""
-    with open_bytes(file) as stream:
-        kind = stream.readline().lower().split()
-        sizes = next((line.split() for line in stream if line.strip() and not line.startswith(b"%")), [])
-    if kind[:2] != [b"%%matrixmarket", b"matrix"] or len(sizes) < 2 or not all(text.isdigit() for text in sizes):
-        raise DataError(f"{file.name} does not begin as a .mtx does. Take it from the output of Cell Ranger again.")
-    numbers = [int(text) for text in sizes]
-    n_values = numbers[2] if len(numbers) > 2 else math.prod(numbers)
-    if n_values * _LEAST_BYTES > most_bytes(file.stat().st_size):
-        raise DataError(f"{file.name} claims {n_values:,} values, more than a file of its size holds. It is damaged.")
-    return numbers[0], numbers[1]
+    return TenxTable(counts, barcodes, var)
 
 
 def _read_tsv(folder: Path, prefix: str, names: tuple[str, ...]) -> list[list[str]]:

@@ -146,7 +146,7 @@ def read_table(run: Run, folder: str, name: str) -> pd.DataFrame:
     """
     try:
         return pd.read_parquet(run.table_path(folder, name))
-    except (OSError, ValueError) as error:
+    except Exception as error:  # pyarrow and pandas raise many kinds for a damaged file
         raise RunError(f"{folder}/{name}.parquet cannot be read ({error}). Delete it and start it again.") from error
 
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from scetm_core.config import ModelConfig
 from scetm_core.errors import ConfigError, RunError
+from scetm_core.json_text import parse_json
 from scetm_core.model.cells import Minibatch
 from scetm_core.model.intercepts import Intercepts
 from scetm_core.model.likelihood import softmax_nll, softmax_nll_per_cell
@@ -335,7 +336,7 @@ class ScETM(nn.Module):
         """
         try:
             tensors, header = read_tensors(path, device=device)
-            names = json.loads(header["names"])
+            names = parse_json(header["names"])
             described = names.pop("rho")
             rho = GivenRho.placeholder(described, len(names["genes"])) if described else None
             model = cls(ModelConfig.from_json(header["model_config"]), rho=rho, **names)

@@ -64,18 +64,15 @@ def watch(name: str, first: int, inputs: int, *, guided: bool) -> int:
                 if not line.startswith("{"):
                     continue
                 record = json.loads(line)
-                seen[record["verdict"]] += record.get("times", 1)
+                seen[record["verdict"]] += 1
                 first = record["seed"] + 1
                 if record["verdict"] == "escaped":
                     texts.setdefault(record["text"], record["seed"])
         if worker.returncode == 0:
             break
-        if not guided:
-            seen["escaped"] += 1
-            texts.setdefault(f"the process died ({worker.returncode})", first)
-            first += 1
-        else:
-            break
+        seen["escaped"] += 1
+        texts.setdefault(f"the process died ({worker.returncode})", first)
+        first = last if guided else first + 1
     seconds = time.monotonic() - started
     counts = [seen[verdict] for verdict in ROWS[3:]]
     print(" | ".join([name, f"{sum(counts):,}", f"{seconds:.0f}", *(f"{n:,}" for n in counts)]), flush=True)
@@ -85,7 +82,7 @@ def watch(name: str, first: int, inputs: int, *, guided: bool) -> int:
 
 
 def work(name: str, first: int, inputs: int, *, guided: bool) -> int:
-    """Go through inputs and print a line of JSON for each that escaped, and for every few others."""
+    """Go through inputs and print a line of JSON for each: the one after the last line is the one that killed us."""
     if guided:
         import atheris
 
@@ -98,29 +95,23 @@ def work(name: str, first: int, inputs: int, *, guided: bool) -> int:
     target = TARGETS[name]
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
     also = open_app(folder) if name in ("address", "names") else ()
-    kept, counts = Seeds(target, folder), Counter[str]()
+    kept = Seeds(target, folder)
 
     def one(seed: int, choices: Choices) -> None:
+        record: dict[str, object] = {"seed": seed}
         try:
             box, path = kept.copy(choices)
             target.spoil(choices, path)
-            counts[judge(target.read, path, box, also=also)] += 1
+            record["verdict"] = judge(target.read, path, box, also=also)
         except Escaped as error:
-            print(json.dumps({"seed": seed, "verdict": "escaped", "text": f"{error} at {_places(error)}"}), flush=True)
-        if guided or seed % 25 == 0:
-            tell(seed)
-
-    def tell(seed: int) -> None:
-        for verdict, times in counts.items():
-            print(json.dumps({"seed": seed, "verdict": verdict, "times": times}), flush=True)
-        counts.clear()
+            record |= {"verdict": "escaped", "text": f"{error} at {_places(error)}"}
+        print(json.dumps(record), flush=True)
 
     try:
         if guided:
             guide(one, inputs)
         for seed in range(first, first + inputs) if not guided else ():
             one(seed, Choices.of_seed(seed))
-        tell(first + inputs - 1)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return 0

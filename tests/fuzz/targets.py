@@ -222,7 +222,7 @@ def _no_numbers(what: str) -> Any:
     from scetm_core.errors import DataError
 
     if what != "topic_1":
-        raise DataError(f"There is no {what!r}.")
+        raise DataError(f"There is no number called {what!r}.")
     return np.linspace(0, 1, 60)
 
 

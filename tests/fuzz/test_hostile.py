@@ -16,12 +16,14 @@ from typing import Any
 import anndata as ad
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import zarr
 
 from scetm_core.config import DataConfig
 from scetm_core.data import bounds, check_dataset, load_dataset
 from scetm_core.data.catalog import Catalog, safe_upload_name
+from scetm_core.data.columns import as_numbers
 from scetm_core.data.describe import describe_dataset
 from scetm_core.data.embeddings import read_gene_embedding
 from scetm_core.errors import DataError, RunError, ScetmError
@@ -319,13 +321,21 @@ def test_what_is_packed_well_but_not_absurdly_is_read(box: Path) -> None:
         (b"%%MatrixMarket matrix coordinate integer general\n8 30 1000000000000\n1 1 1\n", "claims 1,000,000,000,000"),
         (b"%%MatrixMarket matrix coordinate integer general\n999999999999 30 1\n1 1 1\n", "genes and 30 cells"),
         (b"%%MatrixMarket matrix array integer general\n1000000 1000000\n1\n", "claims 1,000,000,000,000 values"),
-        (b"%%MatrixMarket matrix coordinate integer general\n8 30 2\n9 31 1\n1 1 1\n", "cannot be read"),
-        (b"%%MatrixMarket matrix coordinate integer general\n8 30 2\n-1 1 1\n1 1 1\n", "cannot be read"),
+        (b"%%MatrixMarket matrix coordinate integer general\n8 30 2\n9 31 1\n1 1 1\n", "points outside"),
+        (b"%%MatrixMarket matrix coordinate integer general\n8 30 2\n-1 1 1\n1 1 1\n", "points outside"),
+        (b"%%MatrixMarket matrix coordinate integer general\n8 30 1\n1 1 1" + b"a" * 4000, "else than numbers"),
+        (b"%%MatrixMarket matrix coordinate integer general\n8 30 1\n1 1\0 1\n", "something else than numbers"),
+        (b"%%MatrixMarket matrix coordinate integer general\n8 30 3\n1 1 1\n", "1 values, its head says 3"),
+        (b"%%MatrixMarket matrix coordinate integer general\n8 30 1\n1 1 1\n1 1\n", "cut short or too long"),
+        (b"%%MatrixMarket matrix coordinate complex general\n8 30 1\n1 1 1 1\n", "counts are 'coordinate integer"),
         (b"%%MatrixMarket tensor\n", "does not begin as a .mtx does"),
         (b"", "does not begin as a .mtx does"),
     ],
-    ids=["values", "genes", "dense", "out of range", "negative", "no matrix", "empty"],
-)
+    ids=[
+        "values", "genes", "dense", "out of range", "negative", "letters that crash scipy", "NUL", "few", "cut",
+        "complex", "no matrix", "empty",
+    ],
+)  # fmt: skip
 def test_a_mtx_that_claims_too_much_is_refused(head: bytes, words: str, box: Path) -> None:
     path = seeds.counts_in("10x mtx", box)
     (path / "matrix.mtx").write_bytes(head)
@@ -347,6 +357,20 @@ def test_a_quote_without_an_end_in_a_curve_is_only_text(head: str, tmp_path: Pat
     row = ",".join(["7"] * len(head.split(",")))
     (tmp_path / "metrics.csv").write_text(f"{head}\n{row}\n{row}\n")
     assert read_rows(tmp_path / "metrics.csv")["step"].tolist() == [7]
+
+
+@pytest.mark.parametrize("number", ["3.3e999333333335", "1e2147483648", "1e4294967296"])
+def test_exponents_that_crash_pandas_are_text(number: str, box: Path) -> None:
+    """The process died over the first two, and the last was read as 1."""
+    (box / "a.csv").write_text(f"cell,a,b\nc1,{number},2\nc2,1,1\n")
+    (box / "rho.csv").write_text(f"gene,d0\nINS,{number}\n")
+    obs = pd.DataFrame({"depth": [number, "2"]}, index=["c1", "c2"])
+    data = load_dataset(DataConfig(path=str(box / "a.csv")))
+    assert (list(data.var_names), list(data.obs["a"])) == (["b"], [number, "1"])
+    with pytest.raises(DataError, match="not numbers"):
+        read_gene_embedding(box / "rho.csv")
+    with pytest.raises(DataError, match="is no finite number for 1 cell"):
+        as_numbers(obs["depth"])
 
 
 def test_arrays_that_claim_more_than_they_hold_are_refused(box: Path) -> None:
