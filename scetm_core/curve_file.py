@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scetm_core.bounded import read_up_to
 from scetm_core.number_text import to_float
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def read_rows(path: Path) -> pd.DataFrame:
     if not path.exists():
         return nothing
     with path.open("rb") as stream:
-        text = stream.read(_MAX_BYTES).decode("utf-8")
+        text = read_up_to(stream, _MAX_BYTES).decode("utf-8")
     header, *lines = [line.split(",") for line in text[: text.rfind("\n") + 1].splitlines() if line] or [[]]
     if not header:
         return nothing

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from scetm_core.bounded import read_up_to
+
 MAX_BYTES = 256_000_000
 _MAX_DIGITS = 25  # of a whole number: longer ones cannot become a float
 
@@ -38,7 +40,7 @@ def read_json(path: Path, *, max_bytes: int = MAX_BYTES) -> Any:
         If it cannot be read.
     """
     with path.open("rb") as stream:
-        content = stream.read(max_bytes + 1)
+        content = read_up_to(stream, max_bytes + 1)
     if len(content) > max_bytes:
         raise ValueError(f"it has more than {max_bytes / 1e6:.0f} MB")
     return parse_json(content.decode("utf-8"))

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from scetm_core.bounded import read_up_to
 from scetm_core.data.bounds import open_bytes, plain_path
 from scetm_core.errors import DataError
 
@@ -51,7 +52,7 @@ def read_text(path: Path, *, errors: str = "strict") -> str:
         raise DataError(f"{path.name} is no plain file. Pick a .gmt file.")
     try:
         with open_bytes(path, free=_FREE) as stream:
-            content = stream.read(MAX_BYTES + 1)
+            content = read_up_to(stream, MAX_BYTES + 1)
         text = content.decode("utf-8-sig", errors=errors)
     except FileNotFoundError as error:
         raise DataError(f"There is no file at {path}. Check the path of the gene sets.") from error

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from scetm_core.bounded import read_up_to
 from scetm_core.data.bounds import in_words, open_text, plain_path
 from scetm_core.data.demo import package_file
 from scetm_core.errors import DataError
@@ -172,7 +173,7 @@ def _read_table(path: Path, stamp: int, *, what: str) -> pd.DataFrame:
         raise DataError(f"There is no file at {path}. Check the path of the table of {what}.")
     try:
         with open_text(path) as stream:
-            text = stream.read(MAX_BYTES + 1)
+            text = read_up_to(stream, MAX_BYTES + 1)
         first = text.partition("\n")[0]
         separator = max("\t,;", key=first.count)
         if len(text) > MAX_BYTES or first.count(separator) >= MAX_COLUMNS:

@@ -411,8 +411,8 @@ def test_a_whole_transfer_leaves_every_slot_and_file_it_promises(
     assert (status.state, status.max_steps) == ("done", 0)
     files = {str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()}
     assert {name for name in files if not name.startswith(".")} == {
-        "config.json", "vocab.json", "status.json", "model.safetensors", "result.h5ad", "evaluation.json",
-        "transfer/report.json",
+        "checksums.json", "config.json", "vocab.json", "status.json", "model.safetensors", "result.h5ad",
+        "evaluation.json", "transfer/report.json",
     }  # fmt: skip
     result = run.load_result()
     assert result.varm[keys.BETA].shape == (60, 4)

@@ -162,10 +162,10 @@ def test_a_source_of_another_format_is_one_line_of_error(
 ) -> None:
     old = shutil.copytree(source.path, tmp_path / "old")
     record = json.loads((old / "config.json").read_text())
-    (old / "config.json").write_text(json.dumps({**record, "format": 0}))
+    (old / "config.json").write_text(json.dumps({**record, "format": 99}))
     capsys.readouterr()
     assert main(["transfer", str(old), str(planted_file), "--out", str(tmp_path / "target")]) == 1
-    assert_one_line_of_error(capsys, "Run old has format 0", "Open it with the version that wrote it.")
+    assert_one_line_of_error(capsys, "it has format 99", "Update scETM Studio to open it")
 
 
 def test_an_unfinished_source_is_one_line_of_error(

@@ -11,7 +11,7 @@ from typing import Any
 
 import flask
 from dash import ctx, no_update, set_props
-from dash.exceptions import PreventUpdate
+from dash.exceptions import MissingCallbackContextException, PreventUpdate
 from werkzeug.exceptions import HTTPException
 
 from scetm_core.errors import ScetmError
@@ -68,7 +68,11 @@ def show_error(error: Exception) -> list[Any] | None:
         "closeButtonProps": CLOSE,
     }
     set_props("notifications", {"sendNotifications": [notification]})
-    outputs = ctx.outputs_list  # of one output with many ids, Dash wants an answer for each
+    try:
+        outputs = ctx.outputs_list
+    except MissingCallbackContextException:  # nobody waits for an answer
+        return None
+    # of one output with many ids, Dash wants an answer for each
     return [no_update] * len(outputs) if outputs and all(isinstance(one, dict) for one in outputs) else None
 
 

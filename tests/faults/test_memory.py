@@ -160,7 +160,7 @@ def test_a_limit_of_address_space_is_told_as_want_of_memory(make_run: MakeRun) -
     """In a process of its own that has loaded everything and may not take 200 MB more."""
     run = make_run(n_hidden=10_000, n_emb=10_000, n_topics=1000)
     code = (
-        "import resource, sys, psutil, scetm_core.analysis, torch._dynamo\n"
+        "import resource, sys, psutil, scetm_core.analysis, scetm_core.model.ranks, torch._dynamo\n"
         "from scetm_core.worker import run_analysis\nfrom scetm_core.runs import Run\n"
         "most = psutil.Process().memory_info().vms + 200_000_000\n"
         "resource.setrlimit(resource.RLIMIT_AS, (most, most))\n"

@@ -301,6 +301,7 @@ PAGES = (
     "evaluate",
     "compare",
     "figures",
+    "server",
     "report",
 )
 KEYS = (
