@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import faulthandler
 import json
+import resource
 import shutil
 import subprocess
 import sys
@@ -92,6 +93,7 @@ def work(name: str, first: int, inputs: int, *, guided: bool) -> int:
     from tests.fuzz.targets import TARGETS, Seeds
 
     faulthandler.enable()
+    resource.setrlimit(resource.RLIMIT_AS, (8 << 30, resource.getrlimit(resource.RLIMIT_AS)[1]))  # of our own doing too
     target = TARGETS[name]
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
     also = open_app(folder) if name in ("address", "names") else ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -269,7 +270,7 @@ def _change_node(choices: Choices, root: h5py.File) -> None:
     node = root.get(name)
     if how < 4:
         _change_attribute(choices, root if node is None or choices.once_in(10) else node)
-    elif how < 6 and isinstance(node, h5py.Dataset) and node.shape:
+    elif how < 6 and isinstance(node, h5py.Dataset) and node.shape and math.prod(node.shape) < 10_000:
         _change_values(choices, node)
     elif how == 6:
         del root[name]
