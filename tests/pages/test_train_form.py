@@ -148,11 +148,18 @@ def test_covariates_and_modality_reach_the_run(
     assert run.config.data.memory == "in memory"
 
 
+@pytest.fixture
+def lab_sets(own_studio: Studio) -> Iterator[Path]:
+    """Gene sets in the folder of data, which other tests share."""
+    path = own_studio.data_dirs[0] / "mine.gmt"
+    path.write_text("A\tb\tINS\n")
+    yield path
+    path.unlink()
+
+
 def test_gene_sets_are_chosen_among_the_files_of_the_app(
-    form: ModuleType, filled: Filled, own_studio: Studio, triggered: Trigger, components_in: Parts
+    form: ModuleType, filled: Filled, own_studio: Studio, lab_sets: Path, triggered: Trigger, components_in: Parts
 ) -> None:
-    lab = own_studio.data_dirs[0]
-    (lab / "mine.gmt").write_text("A\tb\tINS\n")
     (field,) = [
         node
         for node in components_in(form.layout(FILE))
@@ -162,7 +169,7 @@ def test_gene_sets_are_chosen_among_the_files_of_the_app(
     filled.type(rho_gmt="lab/mine.gmt")
     submit(filled, triggered)
     (run,) = list_runs(own_studio.runs_folder)
-    assert run.config.model.rho_gmt == str((lab / "mine.gmt").resolve())
+    assert run.config.model.rho_gmt == str(lab_sets.resolve())
     filled.type(rho_gmt="lab/../secret.gmt")
     with pytest.raises(DataError, match="leads outside"):
         submit(filled, triggered)
