@@ -14,6 +14,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from gunicorn import glogging
 
+from pages._access import bodies
 from pages._server import logs, serving
 
 
@@ -31,7 +32,7 @@ wsgi_app = "wsgi"
 bind = serving.address(os.environ)
 workers = 1
 worker_class = "gthread"
-threads = serving.THREADS
+threads = bodies.THREADS
 timeout = 120  # seconds without a sign of life from the process, not the length of a request
 graceful_timeout = 20
 keepalive = 5

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from scetm_core import keys
-from scetm_core.accounts import Accounts, checked_name, new_password
+from scetm_core.accounts import Accounts, new_password
 from scetm_core.errors import AccessError
 
 
@@ -39,7 +38,7 @@ def add_commands(commands: Any) -> None:
         command.add_argument(
             "--home",
             type=Path,
-            default=Path(os.environ.get("SCETM_HOME", "~/.scetm")),
+            default=keys.default_home(),
             help="home of the server (default: SCETM_HOME, or ~/.scetm)",
         )
 
@@ -74,10 +73,7 @@ def _asked_password(options: argparse.Namespace) -> str:
 def run_add(options: argparse.Namespace) -> int:
     """Make an account."""
     accounts = Accounts(_home(options))
-    if checked_name(options.name) in accounts.all():
-        raise AccessError(
-            f"There is an account called {options.name} already. `account password {options.name}` changes it."
-        )
+    accounts.refuse_taken(options.name)
     is_first = not accounts.exist
     account = accounts.add(options.name, _asked_password(options), is_admin=options.admin)
     print(f"{account.name} may sign in{', and is an admin' if account.is_admin else ''}.")

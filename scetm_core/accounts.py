@@ -13,7 +13,7 @@ import os
 import re
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ import filelock
 from scetm_core import keys
 from scetm_core.errors import AccessError
 from scetm_core.files import replacing
+from scetm_core.json_text import read_json
 
 MIN_PASSWORD, MAX_PASSWORD = 10, 1000
 """Length of a password; long ones are refused because hashing them costs time."""
@@ -102,7 +103,7 @@ class Accounts:
 
     def _read(self) -> dict[str, Account]:
         try:
-            record = json.loads(self._path.read_text(encoding="utf-8"))
+            record = read_json(self._path)
             return {name: Account(name=checked_name(name), **entry) for name, entry in record["accounts"].items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise AccessError(f"{self._path} cannot be read ({error}). Put it right, or back from a copy.") from error
@@ -119,6 +120,16 @@ class Accounts:
         is_right = check_password_hash(account.password if account else _nobody(), password[:MAX_PASSWORD])
         return account if account is not None and is_right else None
 
+    def refuse_taken(self, name: str) -> None:
+        """Look whether an account can be made under a name, before a password is asked for.
+
+        Raises
+        ------
+        AccessError
+            If there is one of that name, or the name will not do.
+        """
+        _refuse_taken(name, self.all())
+
     def add(self, name: str, password: str, *, is_admin: bool = False) -> Account:
         """Make an account; the first one is an admin.
 
@@ -128,8 +139,7 @@ class Accounts:
             If there is one of that name, or the name or the password will not do.
         """
         with self._changing() as known:
-            if checked_name(name) in known:
-                raise AccessError(f"There is an account called {name} already. `account password {name}` changes it.")
+            _refuse_taken(name, known)
             made = _hashed(password)
             known[name] = Account(
                 name=name,
@@ -190,6 +200,11 @@ class Accounts:
             for entry in record.values():
                 del entry["name"]
             write_private(self._path, json.dumps({"accounts": record}, indent=2))
+
+
+def _refuse_taken(name: str, known: Container[str]) -> None:
+    if checked_name(name) in known:
+        raise AccessError(f"There is an account called {name} already. `account password {name}` changes it.")
 
 
 def _hashed(password: str) -> dict[str, str]:

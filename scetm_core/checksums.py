@@ -12,6 +12,7 @@ from pathlib import Path
 from scetm_core import keys
 from scetm_core.errors import RunError
 from scetm_core.files import sha256_of, write_atomically
+from scetm_core.json_text import read_json
 
 
 def note_checksum(folder: Path, name: str, draft: Path) -> None:
@@ -44,7 +45,7 @@ def check_checksum(folder: Path, name: str) -> bool:
 def _read(folder: Path) -> dict[str, list[str]]:
     path = folder / keys.CHECKSUMS_FILE
     try:
-        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        found = read_json(path) if path.exists() else {}
         return {str(name): [str(digest) for digest in digests] for name, digests in found.items()}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise RunError(

@@ -15,7 +15,7 @@ from typing import Any
 import kombu
 from celery import bootsteps
 
-from scetm_core import broker, handover, jobs
+from scetm_core import broker, handover, jobs, keys
 from scetm_core.errors import ConfigError, ScetmError
 from scetm_core.waiting import LANES, Queue
 
@@ -40,7 +40,7 @@ def home() -> Path:
     ConfigError
         If it is not there.
     """
-    folder = Path(os.environ.get("SCETM_HOME", "~/.scetm")).expanduser()
+    folder = keys.default_home()
     if not folder.is_dir():
         raise ConfigError(f"SCETM_HOME is {folder}, which is not there. Is the shared disk mounted?")
     return folder

@@ -20,6 +20,7 @@ from scetm_core import keys
 from scetm_core.doctor_run import examine_drafts, examine_run
 from scetm_core.errors import RunError
 from scetm_core.findings import NOTE, Finding, Findings
+from scetm_core.json_text import read_json
 
 SPARE = 200 << 20  # bytes; with less free, little can be done
 USERS_FOLDER = "users"
@@ -103,7 +104,7 @@ def _problem_of_upload(path: Path) -> str:
 
 def _check_json(path: Path, found: Findings) -> None:
     try:
-        json.loads(path.read_text(encoding="utf-8"))
+        read_json(path)
     except (OSError, ValueError) as error:
         if isinstance(error, FileNotFoundError):
             raise

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import shutil
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from scetm_core.errors import RunError, ScetmError
 from scetm_core.files import is_left_over
 from scetm_core.findings import NOTE, Findings
 from scetm_core.jobfolder import FINISHED, JobFolder, Status, new_status
+from scetm_core.json_text import read_json
 from scetm_core.runs import Run
 from scetm_core.tasks import Task
 
@@ -182,7 +182,7 @@ def _examine_result(run: Run, found: Findings) -> None:
 
 def _examine_text(path: Path, folder: Path, found: Findings) -> None:
     try:
-        is_good = not path.exists() or isinstance(json.loads(path.read_text(encoding="utf-8")), (dict, list))
+        is_good = not path.exists() or isinstance(read_json(path), (dict, list))
     except (OSError, ValueError):
         is_good = False
     if not is_good:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LIBRARIES = ("torch", "numpy", "scipy", "anndata", "scanpy", "umap-learn")
-
-
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, no quota left, file over the limit of its size
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 _DRAFT = re.compile(r"\..+\.(\d+)-[0-9a-f]{12}\.draft(\.[\w.]+)?")

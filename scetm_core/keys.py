@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 # AnnData slots of a result (see docs/method.md for the symbols)
 DELTA = "delta"  # obsm, (n_cells, n_topics): variational mean, unnormalised
 THETA = "theta"  # obsm, (n_cells, n_topics): softmax of delta, rows sum to 1
@@ -91,6 +94,8 @@ USERS_FOLDER = "users"  # with accounts: the home of each, by name
 ACCOUNTS_FILE = "accounts.json"
 SECRET_FILE = "secret.key"  # signs sessions
 
+HOME_VARIABLE = "SCETM_HOME"  # of the environment: where the home is
+
 
 def topic_name(topic: int) -> str:
     """Label of a topic: topics are numbered from 0."""
@@ -101,3 +106,8 @@ def topic_number(text: str) -> int | None:
     """7 for the label "topic_7", None for anything else."""
     number = text.removeprefix("topic_")
     return int(number) if number != text and number.isdecimal() else None
+
+
+def default_home() -> Path:
+    """The home where none is named: as the environment says, or ``~/.scetm``."""
+    return Path(os.environ.get(HOME_VARIABLE, "~/.scetm")).expanduser()

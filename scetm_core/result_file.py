@@ -6,6 +6,8 @@ column is read when it is asked for, and the system forgets it when memory is sh
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,14 +30,9 @@ def load_result(path: Path) -> ad.AnnData:
         If it is damaged.
     """
     import anndata as ad
-    import h5py
 
-    try:
-        with h5py.File(path, "r") as file:
-            refuse_hostile_hdf5(file, path)
+    with _looked_through(path):
         return ad.read_h5ad(path)
-    except Exception as error:  # anndata and h5py raise many kinds for a damaged file
-        raise _damaged(path, error) from error
 
 
 def open_result(path: Path) -> ad.AnnData:
@@ -52,23 +49,27 @@ def open_result(path: Path) -> ad.AnnData:
         If it is damaged.
     """
     import anndata as ad
-    import h5py
     from anndata.io import read_elem
+
+    with _looked_through(path) as file:
+        parts = {name: read_elem(file[name]) for name in ("obs", "var", "varm", "uns") if name in file}
+        obsm = {name: _mapped(path, node) for name, node in file.get("obsm", {}).items() if name != keys.X_SCETM}
+        if keys.X_SCETM in file.get("obsm", {}):
+            obsm[keys.X_SCETM] = obsm.get(keys.DELTA, _mapped(path, file["obsm"][keys.X_SCETM]))
+        return ad.AnnData(**parts, obsm=obsm)
+
+
+@contextlib.contextmanager
+def _looked_through(path: Path) -> Iterator[Any]:
+    """The open file, which points nowhere else and claims no more than it holds; what goes wrong is a RunError."""
+    import h5py
 
     try:
         with h5py.File(path, "r") as file:
             refuse_hostile_hdf5(file, path)
-            parts = {name: read_elem(file[name]) for name in ("obs", "var", "varm", "uns") if name in file}
-            obsm = {name: _mapped(path, node) for name, node in file.get("obsm", {}).items() if name != keys.X_SCETM}
-            if keys.X_SCETM in file.get("obsm", {}):
-                obsm[keys.X_SCETM] = obsm.get(keys.DELTA, _mapped(path, file["obsm"][keys.X_SCETM]))
-        return ad.AnnData(**parts, obsm=obsm)
+            yield file
     except Exception as error:  # anndata and h5py raise many kinds for a damaged file
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, error: Exception) -> RunError:
-    return RunError(f"{path.name} of run {path.parent.name} cannot be read ({error}).")
+        raise RunError(f"{path.name} of run {path.parent.name} cannot be read ({error}).") from error
 
 
 def _mapped(path: Path, node: Any) -> Any:

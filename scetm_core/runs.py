@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAX_TOPIC_NAME = 40
-_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
+"""What a run, and so its folder, can be called."""
 
 
 class Run(JobFolder):
@@ -383,7 +384,7 @@ def open_run(runs_folder: Path, run_id: str) -> Run:
     RunError
         If the name is not allowed or there is no such run.
     """
-    if not isinstance(run_id, str) or not _RUN_ID.fullmatch(run_id):
+    if not isinstance(run_id, str) or not RUN_ID.fullmatch(run_id):
         raise RunError(f"{str(run_id)[:80]!r} is not the name of a run.")
     if not (runs_folder / run_id / keys.CONFIG_FILE).is_file() or (runs_folder / run_id).is_symlink():
         raise RunError(f"There is no run called {run_id!r}. It may have been deleted. Links are not followed.")
@@ -395,7 +396,7 @@ def list_runs(runs_folder: Path) -> list[Run]:
     found = []
     for path in runs_folder.glob(f"*/{keys.CONFIG_FILE}"):
         try:
-            if _RUN_ID.fullmatch(path.parent.name) and not path.parent.is_symlink():
+            if RUN_ID.fullmatch(path.parent.name) and not path.parent.is_symlink():
                 found.append((Run(path.parent).created_at, path.parent.name, Run(path.parent)))
         except RunError:
             continue  # shown by nobody: `open_run` tells what is wrong with it

@@ -22,6 +22,7 @@ import filelock
 from scetm_core import keys
 from scetm_core.errors import RunError
 from scetm_core.files import write_atomically
+from scetm_core.json_text import read_json
 
 HERE, CLUSTER = "here", "cluster"
 """What carries a job out: a process of this machine, which waits by itself, or the next worker of the cluster."""
@@ -196,7 +197,7 @@ class Queue:
         """An entry as its file has it; None if it has begun or ended meanwhile, or is damaged: it holds nobody up."""
         known = {field.name for field in dataclasses.fields(Entry)}
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = read_json(path)
             return Entry(**{name: value for name, value in values.items() if name in known})
         except (OSError, ValueError, TypeError, AttributeError):
             return None
@@ -222,7 +223,7 @@ def priorities(home: Path) -> dict[str, int]:
     """The priority that an administrator has given to users; 0 for all others, and where the file cannot be read."""
     path = home / keys.ACCOUNTS_FILE
     try:
-        accounts = json.loads(path.read_text(encoding="utf-8"))["accounts"]
+        accounts = read_json(path)["accounts"]
         given = {str(name): account.get("priority", 0) for name, account in accounts.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}  # who may sign in tells what is wrong with it; the queue goes on

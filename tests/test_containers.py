@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests import processes
+
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 PATIENCE = 120.0
@@ -211,12 +213,7 @@ def running(
     try:
         yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        processes.end(process, patience=30)
 
 
 def until_it_passes(check: list[str] | str, folder: Path, environment: dict[str, str], process: Any, log: Path) -> None:

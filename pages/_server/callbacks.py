@@ -6,13 +6,10 @@ Started as ``celery -A pages._server.callbacks worker -Q pages`` beside the app,
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from app import create_app
 from pages._shared import studio
-from scetm_core import broker
+from scetm_core import broker, keys
 
 app = broker.celery_app()
 app.conf.update(worker_concurrency=8)
-create_app(studio.Studio(home=Path(os.environ.get(studio.HOME_VARIABLE, "~/.scetm")).expanduser().resolve()))
+create_app(studio.Studio(home=keys.default_home().resolve()))

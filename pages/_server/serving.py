@@ -16,9 +16,9 @@ from typing import Any
 import multiprocess
 
 from pages._access import options
-from pages._access.bodies import THREADS as THREADS
 from pages._access.options import AccessSettings
 from pages._shared import studio
+from scetm_core import keys
 from scetm_core.errors import ConfigError, ScetmError
 
 PORT = 8050
@@ -27,7 +27,7 @@ LISTENING = "SCETM_LISTENING"
 ANYWHERE = "0.0.0.0"
 HINT = "Under gunicorn an option is a variable: SCETM_TOKEN=..., SCETM_NO_AUTH=1 (see docs/operations.md)."
 VARIABLES = {  # variable -> option, and what parts several values of it; None for one that is on or off
-    studio.HOME_VARIABLE: ("--home", ""),
+    keys.HOME_VARIABLE: ("--home", ""),
     "SCETM_HOST": ("--host", ""),
     "SCETM_PORT": ("--port", ""),
     "SCETM_DATA_DIRS": ("--data-dir", os.pathsep),
@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="app.py", description="Serve scETM Studio.")
     made.add_argument("file", nargs="?", type=Path, help="a data set to start with")
     made.add_argument("--port", type=int, default=PORT)
-    made.add_argument("--home", type=Path, default=Path(os.environ.get(studio.HOME_VARIABLE, "~/.scetm")))
+    made.add_argument("--home", type=Path, default=keys.default_home())
     made.add_argument("--data-dir", type=Path, action="append", default=[], help="folder the file browser may show")
     made.add_argument("--demo", action="store_true", help="write the demo data at the start")
     made.add_argument("--slots", type=int, default=1, help="runs that may train beside each other (default: 1)")

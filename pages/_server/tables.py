@@ -18,7 +18,7 @@ from dash import html
 from dash.development.base_component import Component
 
 from pages._server.sizes import OTHERS, Sizes
-from pages._server.under_way import Seen, heartbeats_of, open_seen, queue_of, runs_of, states_of
+from pages._server.under_way import Seen, heartbeats_of, in_turn, open_seen, runs_of, states_of
 from pages._server.watch import Watch
 from pages._shared.parts import age, duration, size_in_words, state_badge
 from pages._shared.studio import Studio
@@ -187,7 +187,7 @@ def queue_table(server: Studio, seen: Sequence[Seen]) -> Component:
     """Who works and who waits, in this order."""
     works = [one for one in seen if one.state == "running"]
     works.sort(key=lambda one: one.status.started_at or one.status.queued_at)
-    waits = queue_of(seen)
+    waits = in_turn(server, seen)
     head = ["Run", "What", "State", "How far", "Since", "Where", ""]
     rows = [_job_row(server, one, place) for one, place in [*((o, 0) for o in works), *_numbered(waits)]]
     if server.has_accounts:

@@ -16,6 +16,7 @@ from scetm_core.errors import RunError
 from scetm_core.jobfolder import FINISHED, JobFolder, Status
 from scetm_core.runs import Run, open_run
 from scetm_core.tasks import Task
+from scetm_core.waiting import CLUSTER, HERE, Queue
 
 STATES = ("queued", "running", "done", "failed", "cancelled", "lost")
 SECONDS = 2.0
@@ -28,6 +29,7 @@ SEEN_SECONDS = 7 * 86_400.0
 class Seen:
     """A run, or a task of one."""
 
+    folder: str
     user: str
     """The account; "" without accounts."""
     run_id: str
@@ -88,7 +90,9 @@ class UnderWay:
                 seen = earlier[1]
             else:
                 job = JobFolder(folder)
-                seen = Seen(user=user, run_id=run_id, task=task, state=jobs.state(job), status=job.status())
+                seen = Seen(
+                    folder=folder, user=user, run_id=run_id, task=task, state=jobs.state(job), status=job.status()
+                )
         except (OSError, RunError):
             return None
         self._known[folder] = (stamp, seen)
@@ -127,8 +131,17 @@ def states_of(runs: Iterable[Seen]) -> dict[str, int]:
 
 
 def queue_of(runs: Iterable[Seen]) -> list[Seen]:
-    """Those that wait, the next one first."""
+    """Those that wait, as they came."""
     return sorted((one for one in runs if one.state == "queued"), key=lambda one: one.status.queued_at)
+
+
+def in_turn(server: Studio, seen: Iterable[Seen]) -> list[Seen]:
+    """Those that wait, the next one first, as the queue has them; behind them what waits without being in it."""
+    queue = Queue(server.home)
+    working = queue.working()
+    entries = [entry for engine in (HERE, CLUSTER) for entry in queue.in_order(engine, working=working)]
+    turns = {str(queue.job_path(entry)): turn for turn, entry in enumerate(entries)}
+    return sorted(queue_of(seen), key=lambda one: turns.get(one.folder, len(turns)))
 
 
 def longest_wait(queue: Iterable[Seen]) -> float:

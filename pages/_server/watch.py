@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterable
@@ -29,6 +28,7 @@ from prometheus_client import (
 from pages._access.messages import ROUTE as CALLBACKS
 from pages._server.logs import REQUESTS
 from pages._shared import access, ids
+from scetm_core.runs import RUN_ID
 
 log = logging.getLogger(REQUESTS)
 
@@ -36,7 +36,6 @@ SECONDS_SHOWN = 900.0
 BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # seconds
 EVERYWHERE = "every page"  # what is said of callbacks of the shell
 _UNSEEN = ("/health", "/metrics")
-_RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +210,7 @@ def _about(app: Dash) -> dict[str, Any]:
 
 
 def _with_run(about: dict[str, Any], run: object) -> dict[str, Any]:
-    return {**about, "run": run} if isinstance(run, str) and _RUN.fullmatch(run) else about
+    return {**about, "run": run} if isinstance(run, str) and RUN_ID.fullmatch(run) else about
 
 
 def _run_in(values: Iterable[Any]) -> object:

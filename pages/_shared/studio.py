@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-HOME_VARIABLE = "SCETM_HOME"
 GENE_SETS_ROOT, NAMES_ROOT = "gene-sets", "gene-names"  # in the catalog
 
 
@@ -162,15 +161,15 @@ def configure(studio: Studio) -> None:
     """Make `studio` the one that the server works on."""
     global _current
     studio.make_folders()
-    os.environ[HOME_VARIABLE] = str(studio.home)  # for processes that are started anew instead of forked
+    os.environ[keys.HOME_VARIABLE] = str(studio.home)  # for processes that are started anew instead of forked
     _of_user.cache_clear()
     _current = studio
 
 
 def of_server() -> Studio:
     """The studio set by `configure`: of the whole server, whoever asks. Pages want `current`."""
-    if _current is None and HOME_VARIABLE in os.environ:
-        home = Path(os.environ[HOME_VARIABLE])
+    if _current is None and keys.HOME_VARIABLE in os.environ:
+        home = Path(os.environ[keys.HOME_VARIABLE])
         return Studio(home=home, has_accounts=Accounts(home).exist)
     assert _current is not None, "create_app has not been called"
     return _current

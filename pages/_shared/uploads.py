@@ -9,7 +9,6 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import flask
 
@@ -37,8 +36,6 @@ def add_route(server: flask.Flask) -> None:
 
 def receive() -> tuple[flask.Response, int]:
     """Store the request's body as a new upload."""
-    if comes_from_elsewhere():
-        return flask.jsonify(error="Uploads are taken from this app's own pages only."), 403
     try:
         name, kind = flask.request.args.get("name", ""), flask.request.args.get("kind", "")
         if not kind and name.lower().endswith(GENE_SET_ENDINGS):
@@ -53,12 +50,6 @@ def receive() -> tuple[flask.Response, int]:
     except OSError as error:
         words = system_error_in_words(error) or f"{error.strerror or error}."
         return flask.jsonify(error=f"The file could not be stored. {words}"), 507
-
-
-def comes_from_elsewhere() -> bool:
-    """Whether a page of another server sends the request."""
-    origin = flask.request.headers.get("Origin")
-    return origin is not None and urlsplit(origin).netloc != flask.request.host
 
 
 def _store_data(name: str) -> str:

@@ -7,7 +7,6 @@ by zstd, by blosc or not at all; any other is left to zarr.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scetm_core.errors import DataError
+from scetm_core.json_text import read_json
 
 PACKINGS = (None, "zstd", "blosc")
 
@@ -114,7 +114,7 @@ def packed_vector(array: Any) -> Any:
     described = folder / ("zarr.json" if array.metadata.zarr_format == 3 else ".zarray")
     if not described.is_file():
         return array
-    said = json.loads(described.read_text(encoding="utf-8"))
+    said = read_json(described)
     if array.metadata.zarr_format == 2:
         packing = (said.get("compressor") or {}).get("id")
         return array if said.get("filters") or packing not in PACKINGS else PackedVector(array, folder, packing=packing)

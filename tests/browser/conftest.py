@@ -19,6 +19,7 @@ from benchmarks._chromium import find_chromium
 from scetm_core import keys
 from scetm_core.config import run_config_from_flat
 from scetm_core.runs import Run, list_runs
+from tests import processes
 from tests.pages.by_hand import COLUMNS, DONE, N_TOPICS, finish, planted_data, result_of
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -103,12 +104,7 @@ def _serving(home: Path) -> Iterator[str]:
         _wait_until_healthy(address, process)
         yield address
     finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        processes.end(process, patience=20)
         _end_workers(home)
     assert "Traceback" not in (home.parent / "server.log").read_text()
 

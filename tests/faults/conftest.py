@@ -12,7 +12,7 @@ import pytest
 
 from pages._shared import studio
 from pages._shared.studio import Studio
-from scetm_core import jobs
+from scetm_core import jobs, keys
 
 MakeDisk = Callable[..., Path]
 
@@ -95,7 +95,7 @@ def show(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Studio]:
     def show(home: Path) -> Studio:
         made = Studio(home=home)
         monkeypatch.setattr(studio, "_current", None)  # what other tests have shown comes back afterwards
-        monkeypatch.setenv(studio.HOME_VARIABLE, str(home))
+        monkeypatch.setenv(keys.HOME_VARIABLE, str(home))
         studio.configure(made)
         return made
 

@@ -17,6 +17,7 @@ from dash._callback_context import context_value
 from dash._utils import AttributeDict
 from dash.development.base_component import Component
 
+from pages._server.under_way import under_way
 from pages._shared import studio
 from pages._shared.studio import Studio
 from scetm_core.config import run_config_from_flat
@@ -179,3 +180,11 @@ def components_in_fixture() -> Callable[[Any], list[Component]]:
 @pytest.fixture(name="graphs_in")
 def graphs_in_fixture() -> Callable[[Any], list[dcc.Graph]]:
     return graphs_in
+
+
+@pytest.fixture
+def look_anew() -> Iterator[None]:
+    """What was seen of other tests' runs is forgotten."""
+    under_way.forget()
+    yield
+    under_way.forget()

@@ -19,7 +19,7 @@ from pages._server.watch import Answered, Watch
 from pages._shared import access, studio
 from pages._shared.access import Visitor
 from pages._shared.studio import Studio
-from scetm_core import keys
+from scetm_core import jobs, keys
 from scetm_core.accounts import Accounts
 from scetm_core.errors import AccessError, RunError
 from scetm_core.files import write_atomically
@@ -27,19 +27,14 @@ from scetm_core.jobfolder import Status, new_status
 from scetm_core.jobs import identity
 from scetm_core.requests import EnrichmentRequest, request_as_json
 from scetm_core.runs import Run
+from scetm_core.waiting import Queue
 
+pytestmark = pytest.mark.usefixtures("look_anew")
 MakeRun = Callable[..., Run]
 Words = Callable[[Any], str]
 Trigger = Callable[..., Any]
 ADMIN = Visitor(name="ada", is_in=True, is_admin=True)
 NO_ADMIN = Visitor(name="bo", is_in=True)
-
-
-@pytest.fixture(autouse=True)
-def _look_anew() -> Iterator[None]:
-    under_way.under_way.forget()
-    yield
-    under_way.under_way.forget()
 
 
 @pytest.fixture
@@ -202,6 +197,17 @@ def test_the_queue_tells_the_order_of_turns(
         ("works", "42%"), ("first", "number 1 in line"), ("second", "number 2 in line"),
     ]  # fmt: skip
     assert "nobody waits" in words_in(tables.queue_table(own_studio, []))
+
+
+def test_the_queue_on_the_page_is_that_by_which_turns_are_taken(own_studio: Studio, make_shown_run: MakeRun) -> None:
+    came = {"first": 10.0, "second": 20.0, "third": 30.0}
+    runs = {name: make_shown_run(name, alive(state="queued", queued_at=at)) for name, at in came.items()}
+    queue = Queue(own_studio.home)
+    for name, turn in (("second", 1.0), ("third", 2.0)):  # "first" waits without being in the queue
+        queue.enter(dataclasses.replace(queue.entry_of(runs[name].path), queued_at=turn))
+    shown = under_way.in_turn(own_studio, under_way.under_way.look(own_studio))
+    assert [one.run_id for one in shown] == ["second", "third", "first"]
+    assert [jobs.place_in_queue(runs[one.run_id]) for one in shown] == [1, 2, None]
 
 
 def test_accounts_are_listed_with_what_they_take_also_those_that_were_removed(

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +30,9 @@ from scetm_core.jobfolder import Status
 from scetm_core.jobs import identity
 from scetm_core.runs import Run
 
+pytestmark = pytest.mark.usefixtures("look_anew")
 MakeRun = Callable[..., Run]
 TOKEN = "a-token-of-sixteen"
-
-
-@pytest.fixture(autouse=True)
-def _look_anew() -> Iterator[None]:
-    under_way.under_way.forget()
-    yield
-    under_way.under_way.forget()
 
 
 @pytest.fixture
