@@ -28,17 +28,17 @@ WaitUntil = Callable[..., None]
 
 @pytest.fixture
 def child() -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
-    """Start small Python processes; they are gone after the test."""
+    """Start small Python processes whose `input()` waits; they are gone after the test."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(code: str) -> subprocess.Popen[bytes]:
-        started.append(subprocess.Popen([sys.executable, "-c", code]))
+        started.append(subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE))
         return started[-1]
 
     yield start
     for process in started:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 @pytest.fixture
