@@ -13,6 +13,7 @@ import math
 import os
 import stat
 import zipfile
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ MAX_DESCRIPTION = 64_000_000
 
 _ZARR_DESCRIPTIONS = frozenset({".zarray", ".zgroup", ".zattrs", ".zmetadata", "zarr.json"})
 _AT_ONCE = 1 << 20
+_KNOWN_GOOD: deque[tuple[object, ...]] = deque(maxlen=64)  # files looked at, as they were then
 _TEXT_BYTES = 16  # what a text of any length is reckoned with: its place in memory
 
 
@@ -139,11 +141,16 @@ def refuse_hostile_hdf5(root: Any, path: Path) -> None:
     Raises
     ------
     DataError
-        If something lies outside the file (links, external storage, virtual arrays), is reached in two ways, or the
-        arrays claim far more than the file can hold.
+        If something lies outside the file (links, external storage, virtual arrays), is reached in two ways, is stored
+        as lists of unequal length, or the arrays claim far more than the file can hold.
     """
     import h5py
 
+    about = path.stat()
+    stamp = (str(path), about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+    if stamp in _KNOWN_GOOD:
+        return
+    _refuse_lists(root, "attributes of the file")
     total, largest, seen = 0, (0, ""), {_address(root)}
     waiting: list[tuple[Any, str]] = [(root, "")]
     n_nodes = 0
@@ -156,6 +163,7 @@ def refuse_hostile_hdf5(root: Any, path: Path) -> None:
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 raise _outside(name)
             node = group[name]
+            _refuse_lists(node, name)
             if isinstance(node, h5py.Group):
                 if (address := _address(node)) in seen:
                     raise DataError(f"{name!r} is reached in two ways. Save the file anew, each part in one place.")
@@ -166,7 +174,24 @@ def refuse_hostile_hdf5(root: Any, path: Path) -> None:
                     raise _outside(name)
                 claimed = _claims(node.shape, node.chunks, node.dtype.itemsize, name)
                 total, largest = total + claimed, max(largest, (claimed, f"{where}/{name}"))
-    _refuse_claims(total, largest, path.stat().st_size)
+    _refuse_claims(total, largest, about.st_size)
+    _KNOWN_GOOD.append(stamp)
+
+
+def _refuse_lists(node: Any, name: str) -> None:
+    """Refuse arrays and attributes of lists: anndata writes none, and HDF5 crashes the process on damaged ones."""
+    import h5py
+
+    kinds = [node.id.get_type()] if isinstance(node, h5py.Dataset) else []
+    kinds += [node.attrs.get_id(attribute).get_type() for attribute in node.attrs]
+    while kinds:
+        kind = kinds.pop()
+        if isinstance(kind, h5py.h5t.TypeVlenID):
+            raise DataError(f"{name!r} is stored as lists of unequal length, or damaged. Save it as text or numbers.")
+        if isinstance(kind, h5py.h5t.TypeCompoundID):
+            kinds += [kind.get_member_type(place) for place in range(kind.get_nmembers())]
+        elif isinstance(kind, h5py.h5t.TypeArrayID):
+            kinds.append(kind.get_super())
 
 
 def _outside(name: str) -> DataError:

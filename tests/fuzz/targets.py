@@ -78,14 +78,15 @@ def read_counts(path: Path) -> None:
     from scetm_core.data.expression import gene_expression, list_genes
 
     config = DataConfig(path=str(path), batch_key="batch" if path.suffix in (".h5ad", ".zarr") else None)
+    plain = DataConfig(path=str(path))
     first: list[Callable[[], object]] = [lambda: describe_dataset(path), lambda: load_dataset(config)]
     more: list[Callable[[], object]] = [
         lambda: check_dataset(config).to_dict(),
-        lambda: gene_expression(DataConfig(path=str(path)), list_genes(DataConfig(path=str(path)))[0]),
+        lambda: [gene_expression(plain, gene) for gene in list_genes(plain)[:1]],
     ]
-    on_disk = [lambda: load_dataset(DataConfig(path=str(path), memory="on disk"))]
+    on_disk = [lambda: load_dataset(DataConfig(path=str(path), memory="on disk")).X[np.arange(2)]]
     if path.suffix == ".zarr":  # slow to open; what follows is the same code as for .h5ad
-        _all_of(first)
+        _all_of([*first, *on_disk])
     else:
         _all_of([*first, *more, *(on_disk if path.suffix == ".h5ad" else [])])
 

@@ -27,7 +27,8 @@ N_INPUTS = {"zarr": 8, "h5ad": 16, "10x h5": 10, "metrics.csv": 8, "address": 20
 FOUND = [  # reader, seed: inputs of `make fuzz` that once got through
     ("metrics.csv", 5), ("metrics.csv", 1756), ("names", 3), ("names", 20), ("names", 37), ("address", 53),
     ("marker table", 11), ("orthologs", 55), ("rho csv", 11), ("result.h5ad", 21), ("result.h5ad", 44),
-    ("result.h5ad", 51), ("10x mtx", 1000317), ("h5ad", 1000583), ("table parquet", 144), ("table parquet", 317),
+    ("result.h5ad", 51), ("result.h5ad", 562), ("10x mtx", 1000317), ("h5ad", 1000583),
+    ("table parquet", 144), ("table parquet", 317),
     ("table parquet", 865), ("table parquet", 1402), ("table parquet", 2971), ("table parquet", 5562),
     ("checkpoint", 1222), ("checkpoint", 1398), ("checkpoint", 4340),
 ]  # fmt: skip

@@ -106,6 +106,12 @@ def _deep(root: h5py.File) -> None:
     root["obs/deep"].attrs["encoding-type"] = "dict"
 
 
+def _attribute_of_lists(root: h5py.File) -> None:
+    lists = np.empty(2, dtype=object)
+    lists[:] = [np.array([1, 2], dtype=np.int32), np.array([3], dtype=np.int32)]
+    root["obs"].attrs.create("lists", lists, dtype=h5py.vlen_dtype(np.int32))
+
+
 def _many_columns(root: h5py.File) -> None:
     for number in range(400):
         root["obs"].create_dataset(f"c{number}", shape=(200_000_000,), chunks=(1000,), dtype="i1")
@@ -127,6 +133,8 @@ HDF5: dict[str, tuple[Change, str]] = {
     "indptr of 10 GB": (claim("X/indptr", (10**9 + 1,), (10**6,), "i8"), CLAIMS),
     "many columns of 200 MB": (_many_columns, CLAIMS),
     "a chunk of 2 GB": (claim("layers/counts", (2**29,), (2**28,), "i8"), "chunks of 2.1 GB"),
+    "lists of unequal length": (put("uns/x", None, shape=(3,), dtype=h5py.vlen_dtype(np.int32)), "lists of unequal"),
+    "an attribute of lists": (_attribute_of_lists, "lists of unequal"),
     "a cycle of hard links": (_cycle, "reached in two ways"),
     "hard links like diamonds": (_diamonds, "reached in two ways"),
     "deep nesting": (_deep, "cannot be read|no AnnData|column"),
