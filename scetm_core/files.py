@@ -9,6 +9,8 @@ import json
 import math
 import os
 import re
+import socket
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from importlib import metadata
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
 LIBRARIES = ("torch", "numpy", "scipy", "anndata", "scanpy", "umap-learn")
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, no quota left, file over the limit of its size
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
-_DRAFT = re.compile(r"\..+\.(\d+)-[0-9a-f]{12}\.draft(\.[\w.]+)?")
+_DRAFT = re.compile(r"\..+\.(\d+)-([0-9a-f]{8})-[0-9a-f]{12}\.draft(\.[\w.]+)?")
+_LONGEST_WRITE = 86_400.0  # seconds without a change, after which a draft of another machine counts as given up
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -51,13 +54,25 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def draft_of(path: Path, *, ending: str = "") -> Path:
     """An unused name beside `path`, which says whose draft it is."""
-    return path.with_name(f".{path.name[:50]}.{os.getpid()}-{uuid.uuid4().hex[:12]}.draft{ending}")
+    return path.with_name(f".{path.name[:50]}.{os.getpid()}-{_host()}-{uuid.uuid4().hex[:12]}.draft{ending}")
+
+
+def _host() -> str:
+    """The name of this machine in eight letters: several may share a folder, and number their processes alike."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 
 
 def is_left_over(path: Path) -> bool:
-    """Whether a file is the draft of a process that is gone: its writer was killed while at it."""
+    """Whether a file is the draft of a process that is gone: its writer was killed while at it.
+
+    Processes of other machines cannot be looked at: theirs count as given up after a day without a change.
+    """
     named = _DRAFT.fullmatch(path.name)
     if named is None:
+        return False
+    if named[2] != _host():
+        with contextlib.suppress(FileNotFoundError):  # renamed just now
+            return time.time() - path.stat().st_mtime > _LONGEST_WRITE
         return False
     try:
         os.kill(int(named[1]), 0)

@@ -7,6 +7,7 @@ A config is a frozen dataclass over `Config` whose fields are made by `setting`;
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import types
@@ -90,7 +91,7 @@ class Config:
         known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
         if unknown := sorted(set(values) - set(known)):
             raise ConfigError(f"{cls.__name__} does not know {unknown}; known settings: {sorted(known)}.")
-        hints = typing.get_type_hints(cls)
+        hints = _types_of(cls)
         nested = {
             name: config.from_dict(value)
             for name, value in values.items()
@@ -136,8 +137,18 @@ class SettingField:
     setting: Setting
 
 
-def settings_of(config: type) -> list[SettingField]:
+def settings_of(config: type) -> tuple[SettingField, ...]:
     """The settings a config class declares, in order; nested configs are left out."""
+    return _declared(config)[1]
+
+
+def _types_of(config: type) -> dict[str, Any]:
+    return _declared(config)[0]
+
+
+@functools.cache
+def _declared(config: type) -> tuple[dict[str, Any], tuple[SettingField, ...]]:
+    """The type of each field of a config class, and its settings."""
     hints = typing.get_type_hints(config)
     found = []
     for entry in dataclasses.fields(config):
@@ -153,7 +164,7 @@ def settings_of(config: type) -> list[SettingField]:
                 name=entry.name, type=hint, optional=optional, default=entry.default, setting=entry.metadata["setting"]
             )
         )
-    return found
+    return hints, tuple(found)
 
 
 def _config_in(hint: Any, value: Any) -> type[Config] | None:

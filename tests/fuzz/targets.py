@@ -278,7 +278,6 @@ def read_names(path: Path) -> None:
 def read_query(path: Path) -> None:
     """A page as its address asks for it: ``page?key=value``."""
     import dash
-    from dash._utils import AttributeDict  # noqa: F401
 
     page, _, query = path.read_text(encoding="utf-8", errors="surrogateescape").partition("?")
     parsed = urllib.parse.parse_qs(query, keep_blank_values=True)
