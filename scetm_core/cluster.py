@@ -1,7 +1,7 @@
 """How does a machine work for a studio that runs on another one? As a Celery worker that shares its home.
 
 Started as ``celery -A scetm_core.cluster worker -Q gpu,cpu`` with `SCETM_BROKER_URL` and `SCETM_HOME` set. Without -Q
-it takes from both queues; `--concurrency` says how many jobs it carries out beside each other, by default one. A
+it takes whatever waits; `--concurrency` says how many jobs it carries out beside each other, by default one. A
 warm shutdown (SIGTERM) ends it after the jobs it has.
 """
 

@@ -26,7 +26,7 @@ from scetm_core import broker, processes
 from scetm_core.errors import RunError
 from scetm_core.jobfolder import FINISHED, JobFolder, Status
 from scetm_core.runs import Run
-from scetm_core.waiting import ANY, CLUSTER, CPU, GPU, HERE, Entry, Queue, queue_of
+from scetm_core.waiting import ANY, CLUSTER, CPU, GPU, HERE, TASKS, Entry, Queue, queue_of
 
 STALE_SECONDS = 120.0
 """A worker on another host, whose processes cannot be seen, counts as lost if its heart has not beaten for so long: by
@@ -164,7 +164,7 @@ def lane_of(run: Run) -> str:
     return {"auto": ANY, "cuda": GPU}.get(run.config.train.device, CPU)
 
 
-def spawn(job: JobFolder, module: str, *options: str, lane: str = CPU, n_processes: int = 1) -> None:
+def spawn(job: JobFolder, module: str, *options: str, lane: str = TASKS, n_processes: int = 1) -> None:
     """Run ``python -m MODULE FOLDER OPTIONS`` as a process of its own session, which outlives this one.
 
     Where a broker is set, a worker of the cluster does, on whatever machine (`handover`).

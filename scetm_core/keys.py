@@ -89,6 +89,7 @@ FIGURES_FOLDER = "figures"  # in the cache: figures sent by browsers
 QUEUE_FOLDER = ".queue"  # jobs that wait and are at work, of all users
 WAITING_FOLDER = "waiting"
 WORKING_FOLDER = "working"
+TURNS_FOLDER = "turns"  # in the queue: when each user last had a turn
 SLOTS_FOLDER = "slots"  # in the queue: a lock for each run that may train
 USERS_FOLDER = "users"  # with accounts: the home of each, by name
 ACCOUNTS_FILE = "accounts.json"

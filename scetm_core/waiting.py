@@ -2,7 +2,8 @@
 
 ``HOME/.queue/waiting/`` and ``HOME/.queue/working/`` hold them, so that a look costs as much as there are such jobs,
 not as there are runs. The higher priority of a user goes first (`accounts.json`), then who has less at work, then who
-has waited longer. What a job is, and whether its worker lives, is not this module's business.
+has not had a turn for longer (``HOME/.queue/turns/``), then what has waited longer. What a job is, and whether its
+worker lives, is not this module's business.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -27,9 +30,10 @@ from scetm_core.json_text import read_json
 HERE, CLUSTER = "here", "cluster"
 """What carries a job out: a process of this machine, which waits by itself, or the next worker of the cluster."""
 
-CPU, GPU, ANY = "cpu", "gpu", "any"
-LANES = (GPU, CPU)
-"""What workers take; a job for any lane goes to whichever worker comes first."""
+CPU, GPU, TASKS, ANY = "cpu", "gpu", "tasks", "any"
+LANES = (GPU, CPU, TASKS)
+"""What workers take: trainings and transfers by device, and what pages ask for, which takes minutes at most. `ANY` is a
+training for whichever worker comes first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +53,7 @@ class Entry:
     @property
     def lanes(self) -> tuple[str, ...]:
         """The lanes whose workers may take it."""
-        return LANES if self.lane == ANY else (self.lane,)
+        return (GPU, CPU) if self.lane == ANY else (self.lane,)
 
     @property
     def file_name(self) -> str:
@@ -103,11 +107,17 @@ class Queue:
         asked = set(lanes)
         left = [entry for entry in self.waiting(engine) if asked.intersection(entry.lanes)]
         busy, priority = Counter(entry.user for entry in working), priorities(self.home)
-        while left:
-            chosen = min(left, key=lambda e: (-priority.get(e.user, 0), busy[e.user], e.queued_at, e.path))
+        turn = {user: (0, self._last_turn(user)) for user in {entry.user for entry in left}}
+        for place in itertools.count(1):
+            if not left:
+                return
+            chosen = min(
+                left, key=lambda e: (-priority.get(e.user, 0), busy[e.user], turn[e.user], e.queued_at, e.path)
+            )
             yield chosen
             left.remove(chosen)
             busy[chosen.user] += 1
+            turn[chosen.user] = (place, 0)
 
     def entry_of(self, job: Path) -> Entry:
         """A new entry for the folder of a job."""
@@ -141,6 +151,12 @@ class Queue:
         """
         self._write(keys.WORKING_FOLDER, entry)
         self._file(keys.WAITING_FOLDER, entry).unlink(missing_ok=True)
+        try:
+            self._turn_file(entry.user).parent.mkdir(exist_ok=True)
+            self._turn_file(entry.user).touch()
+            os.utime(self._turn_file(entry.user), ns=(time.time_ns(),) * 2)  # to less than the file system's tick
+        except OSError as error:
+            raise self._unwritable(error) from error
 
     def leave(self, entry: Entry) -> None:
         """Forget a job."""
@@ -183,7 +199,21 @@ class Queue:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, json.dumps(dataclasses.asdict(entry)))
         except OSError as error:
-            raise RunError(f"The queue in {self.folder} cannot be written: {error.strerror or error}.") from error
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> RunError:
+        return RunError(f"The queue in {self.folder} cannot be written: {error.strerror or error}.")
+
+    def _turn_file(self, user: str) -> Path:
+        """An empty file, last changed when a job of the user last began."""
+        return self.folder / keys.TURNS_FOLDER / hashlib.sha256(user.encode()).hexdigest()[:24]
+
+    def _last_turn(self, user: str) -> int:
+        """When a job of the user last began, in nanoseconds; 0 if never."""
+        try:
+            return self._turn_file(user).stat().st_mtime_ns
+        except OSError:
+            return 0
 
     def _entries(self, folder: str) -> list[Entry]:
         try:

@@ -16,7 +16,9 @@ import pytest
 
 from scetm_core import broker, jobs, keys
 from scetm_core.config import RunConfig, run_config_from_flat
+from scetm_core.requests import MapRequest
 from scetm_core.runs import Run
+from scetm_core.tasks import ask
 from scetm_core.waiting import Queue
 from tests.cluster_parts import PATIENCE, ROOT, Redis, Worker, redis_server
 from tests.conftest import TINY
@@ -47,13 +49,13 @@ def redis(folder: Path) -> Iterator[Redis]:
 
 
 @pytest.fixture(scope="module")
-def workers(folder: Path, redis: Redis) -> Iterator[Callable[[], Worker]]:
-    """Start workers; those of the tests before are there as well."""
+def workers(folder: Path, redis: Redis) -> Iterator[Callable[..., Worker]]:
+    """Start workers, for trainings if nothing is said; those of the tests before are there as well."""
     environment = {broker.VARIABLE: redis.url, "SCETM_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1"}
     started: list[Worker] = []
 
-    def start() -> Worker:
-        started.append(Worker(folder, app="scetm_core.cluster", queues="gpu,cpu", environment=environment))
+    def start(queues: str = "gpu,cpu") -> Worker:
+        started.append(Worker(folder, app="scetm_core.cluster", queues=queues, environment=environment))
         return started[-1]
 
     yield start
@@ -97,7 +99,7 @@ def survivors() -> list[Worker]:
 
 def test_a_run_whose_machine_dies_is_resumed_by_another_and_learns_the_same(
     make: Callable[..., Run],
-    workers: Callable[[], Worker],
+    workers: Callable[..., Worker],
     wait_until: WaitUntil,
     survivors: list[Worker],
     folder: Path,
@@ -147,6 +149,23 @@ def test_cancelled_while_it_waits_and_while_it_trains(
     assert jobs.state(at_work) == "cancelled"
     assert at_work.status().step >= 3
     assert waits.status().step == 0
+
+
+def test_what_a_page_asks_for_does_not_wait_for_a_training(
+    make: Callable[..., Run], workers: Callable[..., Worker], wait_until: WaitUntil, survivors: list[Worker]
+) -> None:
+    asked, at_work = make("asked", max_steps=20), make("at-work-meanwhile", **{**LONG, "max_steps": 100_000})
+    jobs.start(asked)
+    wait_until(lambda: is_over(asked))
+    jobs.start(at_work)
+    wait_until(lambda: at_work.status().step >= 3)
+    workers("tasks")
+    task = ask(asked, "genes", MapRequest(points="genes"))
+    wait_until(lambda: jobs.state(task) not in ("queued", "running"))
+    assert jobs.state(task) == "done", task.log_tail()
+    assert jobs.state(at_work) == "running"
+    jobs.cancel(at_work)
+    wait_until(lambda: is_over(at_work))
 
 
 def test_without_its_broker_all_waits_and_goes_on_when_it_is_back(

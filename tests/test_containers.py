@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
+from scetm_core.waiting import LANES
 from tests import processes
 
 ROOT = Path(__file__).parent.parent
@@ -29,7 +30,7 @@ SERVICE_FIELDS = {
     "profiles", "restart", "security_opt", "shm_size", "stop_grace_period", "volumes",
 }  # fmt: skip
 HEALTH_FIELDS = {"test", "interval", "timeout", "retries", "start_period"}
-JOB_SERVICES = ("worker", "worker-gpu")
+JOB_SERVICES = ("worker", "tasks", "worker-gpu")
 
 
 def instructions() -> list[tuple[str, str]]:
@@ -127,7 +128,7 @@ def test_the_guide_tells_of_every_variable_of_the_compose_file() -> None:
 
 def test_the_compose_file_has_the_fields_that_compose_knows() -> None:
     assert {key for key in compose() if not key.startswith("x-")} == {"name", "services", "volumes"}
-    assert set(services()) == {"app", "callbacks", "worker", "worker-gpu", "redis"}
+    assert set(services()) == {"app", "callbacks", *JOB_SERVICES, "redis"}
     for name, service in services().items():
         assert set(service) <= SERVICE_FIELDS, name
         assert set(service.get("healthcheck", {})) <= HEALTH_FIELDS, name
@@ -144,6 +145,11 @@ def test_app_and_workers_share_home_data_and_broker() -> None:
         assert len({json.dumps(service[field]) for service in ours}) == 1, field
     assert len({service["environment"]["SCETM_BROKER_URL"] for service in ours}) == 1
     assert {service["environment"]["SCETM_HOME"] for service in ours} == {variables()["SCETM_HOME"]}
+
+
+def test_each_lane_of_the_queue_has_a_worker() -> None:
+    lanes = [service["command"][service["command"].index("-Q") + 1] for service in map(services().get, JOB_SERVICES)]
+    assert sorted(lanes) == sorted(LANES)
 
 
 def test_the_gpu_worker_comes_only_when_asked_for_and_reserves_its_device() -> None:

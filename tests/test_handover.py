@@ -17,7 +17,7 @@ from scetm_core.jobfolder import Status
 from scetm_core.reporter import Reporter
 from scetm_core.runs import Run
 from scetm_core.supervisor import End
-from scetm_core.waiting import ANY, CPU, GPU, LANES, Queue
+from scetm_core.waiting import ANY, CPU, GPU, LANES, TASKS, Queue
 
 MakeRun = Callable[..., Run]
 
@@ -53,7 +53,7 @@ def lose(run: Run, **changes: Any) -> None:
     run.write_status(dataclasses.replace(run.status(), **{**gone, **changes}))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("device", "lanes"), [("auto", list(LANES)), ("cuda", [GPU]), ("cpu", [CPU])])
+@pytest.mark.parametrize(("device", "lanes"), [("auto", [GPU, CPU]), ("cuda", [GPU]), ("cpu", [CPU])])
 def test_a_started_run_waits_for_the_workers_that_can_train_it(
     make_run: MakeRun, announced: list[list[str]], device: str, lanes: list[str]
 ) -> None:
@@ -231,13 +231,14 @@ def test_a_task_is_handed_over_as_well(make_run: MakeRun, announced: list[list[s
     run = make_run()
     run.result_path.touch()
     task = ask(run, "genes", MapRequest(points="genes"))
-    assert announced == [[CPU]]
+    assert announced == [[TASKS]]
     assert jobs.state(task) == "queued"
-    entry = handover.claim(queue, [CPU])
+    assert handover.claim(queue, [GPU, CPU]) is None, "it is no training"
+    entry = handover.claim(queue, [TASKS])
     assert entry is not None
     assert entry.path == "runs/tiny/tasks/map-genes"
     assert ask(run, "genes", MapRequest(points="genes")).id == task.id
-    assert announced == [[CPU]], "it is not asked twice"
+    assert announced == [[TASKS]], "it is not asked twice"
 
 
 def test_without_a_broker_no_celery_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,6 +43,16 @@ def test_users_take_turns_however_many_jobs_one_of_them_has(queue: Queue) -> Non
     assert order(queue) == ["anna-0", "bert-0", "anna-1", "anna-2"]
 
 
+def test_users_take_turns_also_where_one_job_ends_before_the_next_begins(queue: Queue) -> None:
+    fill(queue, *(entry(f"anna-{n}", "anna", n) for n in range(3)), *(entry(f"bert-{n}", "bert", 50) for n in range(2)))
+    promised, happened = order(queue), []
+    while left := list(queue.in_order(CLUSTER, working=queue.working())):
+        happened.append(left[0].path.rpartition("/")[2])
+        queue.begin(left[0])
+        queue.leave(left[0])
+    assert happened == promised == ["anna-0", "bert-0", "anna-1", "bert-1", "anna-2"]
+
+
 def test_who_has_less_at_work_goes_first(queue: Queue) -> None:
     fill(queue, entry("anna-0", "anna", 1.0), entry("bert-0", "bert", 2.0))
     queue.begin(entry("anna-at-work", "anna"))
