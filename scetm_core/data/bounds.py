@@ -13,6 +13,7 @@ import math
 import os
 import stat
 import zipfile
+import zlib
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,6 +41,7 @@ MAX_DESCRIPTION = 64_000_000
 _ZARR_DESCRIPTIONS = frozenset({".zarray", ".zgroup", ".zattrs", ".zmetadata", "zarr.json"})
 _AT_ONCE = 1 << 20
 _KNOWN_GOOD: deque[tuple[object, ...]] = deque(maxlen=64)  # files looked at, as they were then
+_DEFLATED = 1032  # bytes that one byte can unpack to at most
 _TEXT_BYTES = 16  # what a text of any length is reckoned with: its place in memory
 
 
@@ -173,6 +175,7 @@ def refuse_hostile_hdf5(root: Any, path: Path) -> None:
                 if node.external or node.is_virtual:
                     raise _outside(name)
                 claimed = _claims(node.shape, node.chunks, node.dtype.itemsize, name)
+                _refuse_swollen_chunks(node, name)
                 total, largest = total + claimed, max(largest, (claimed, f"{where}/{name}"))
     _refuse_claims(total, largest, about.st_size)
     _KNOWN_GOOD.append(stamp)
@@ -192,6 +195,42 @@ def _refuse_lists(node: Any, name: str) -> None:
             kinds += [kind.get_member_type(place) for place in range(kind.get_nmembers())]
         elif isinstance(kind, h5py.h5t.TypeArrayID):
             kinds.append(kind.get_super())
+
+
+def _refuse_swollen_chunks(node: Any, name: str) -> None:
+    """Refuse an array of which a chunk unpacks to more than it may hold: HDF5 unpacks whatever comes out of it."""
+    import h5py
+
+    plist = node.id.get_create_plist()
+    kinds = [plist.get_filter(place)[0] for place in range(plist.get_nfilters())] if node.chunks else []
+    packed = [
+        place for place, kind in enumerate(kinds) if kind not in (h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32)
+    ]
+    if not packed:
+        return
+    whole = math.prod(node.chunks) * max(node.dtype.itemsize, _TEXT_BYTES)
+
+    def look(chunk: Any) -> None:
+        swollen = len(packed) > 1 or chunk.size > whole + _TEXT_BYTES
+        if kinds[packed[0]] == h5py.h5z.FILTER_DEFLATE and not chunk.filter_mask & 1 << packed[0] and not swollen:
+            swollen = chunk.size * _DEFLATED > MAX_CHUNK and _unpacked(node, chunk.chunk_offset, whole) > whole
+        if swollen:
+            raise DataError(
+                f"{name!r} has a chunk that unpacks to more than its {whole:,} bytes. The file is damaged or "
+                "made to fill the memory; save it anew."
+            )
+
+    node.id.chunk_iter(look)
+
+
+def _unpacked(node: Any, offset: tuple[int, ...], bound: int) -> int:
+    """Bytes in a deflated chunk, counted no further than a little beyond a bound."""
+    _, left = node.id.read_direct_chunk(offset)
+    stream, found = zlib.decompressobj(), 0
+    while left and not stream.eof and found <= bound:
+        found += len(stream.decompress(left, _AT_ONCE))
+        left = stream.unconsumed_tail
+    return found
 
 
 def _outside(name: str) -> DataError:

@@ -94,7 +94,9 @@ def readable(path: Path) -> Iterator[None]:
         error.args = (str(error) if str(path) in str(error) or path.name in str(error) else f"{path.name}: {error}",)
         raise
     except MemoryError as error:
-        raise DataError(f"{path} does not fit into memory. Use a larger machine, or fewer cells.") from error
+        raise DataError(
+            f"{path} does not fit into memory, or is damaged. Use a larger machine, or fewer cells."
+        ) from error
     except Exception as error:  # h5py, zarr, anndata, pandas and gzip raise many kinds for a damaged file
         detail = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(

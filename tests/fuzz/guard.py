@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -102,7 +103,7 @@ def judge(read: Callable[[Path], object], path: Path, box: Path, *, also: tuple[
         try:
             read(path)
         except ScetmError as error:
-            if isinstance(error.__cause__, MemoryError):
+            if isinstance(error.__cause__, MemoryError) and not _is_only_asked_for(error.__cause__):
                 raise Escaped(f"memory: {error}") from error
             if not 20 <= len(str(error)) <= 4000:
                 raise Escaped(f"a message of {len(str(error))} letters: {str(error)[:300]}") from error
@@ -110,6 +111,12 @@ def judge(read: Callable[[Path], object], path: Path, box: Path, *, also: tuple[
         except Exception as error:
             raise Escaped(f"{type(error).__name__}: {str(error)[:300]}") from error
     return "accepted"
+
+
+def _is_only_asked_for(error: MemoryError) -> bool:
+    """Whether numcodecs wanted places for as many texts as a chunk claims; it fills none without looking at it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return frames[-1].filename.endswith("numcodecs/vlen.pyx")
 
 
 def _late(number: int, frame: FrameType | None) -> None:

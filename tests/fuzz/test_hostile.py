@@ -9,6 +9,7 @@ import pickle
 import resource
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,34 @@ def _many_columns(root: h5py.File) -> None:
         root["obs"].create_dataset(f"c{number}", shape=(200_000_000,), chunks=(1000,), dtype="i1")
 
 
+def zeros(megabytes: int) -> bytes:
+    """So many zeros, deflated to a thousandth."""
+    packer = zlib.compressobj(9)
+    head = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
+    block = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
+    return head + block * (megabytes - 1) + packer.flush()
+
+
+def swollen(n_values: int, megabytes: int) -> Change:
+    """An array of one chunk that unpacks to more than its values take."""
+
+    def change(root: h5py.File) -> None:
+        node = root.create_dataset("uns/x", shape=(n_values,), chunks=(n_values,), dtype="f4", compression="gzip")
+        node.id.write_direct_chunk((0,), zeros(megabytes))
+
+    return change
+
+
+def _packed_twice(root: h5py.File) -> None:
+    how = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    how.set_chunk((1000,))
+    how.set_deflate(9)
+    how.set_filter(h5py.h5z.FILTER_DEFLATE, 0, (9,))
+    space = h5py.h5s.create_simple((1000,))
+    node = h5py.h5d.create(root["uns"].id, b"x", h5py.h5t.NATIVE_FLOAT, space, dcpl=how)
+    node.write(h5py.h5s.ALL, h5py.h5s.ALL, np.zeros(1000, dtype="f4"))
+
+
 ELSEWHERE = "is a link or is stored outside the file"
 CLAIMS = "claims to hold"
 DAMAGED = "damaged"
@@ -133,6 +162,9 @@ HDF5: dict[str, tuple[Change, str]] = {
     "indptr of 10 GB": (claim("X/indptr", (10**9 + 1,), (10**6,), "i8"), CLAIMS),
     "many columns of 200 MB": (_many_columns, CLAIMS),
     "a chunk of 2 GB": (claim("layers/counts", (2**29,), (2**28,), "i8"), "chunks of 2.1 GB"),
+    "a small chunk of 4 GB": (swollen(1000, 4096), "unpacks to more than its 16,000 bytes"),
+    "a larger chunk of 4 GB": (swollen(1_000_000, 4096), "unpacks to more than its 16,000,000 bytes"),
+    "a chunk packed twice": (_packed_twice, "unpacks to more"),
     "lists of unequal length": (put("uns/x", None, shape=(3,), dtype=h5py.vlen_dtype(np.int32)), "lists of unequal"),
     "an attribute of lists": (_attribute_of_lists, "lists of unequal"),
     "a cycle of hard links": (_cycle, "reached in two ways"),
