@@ -46,6 +46,7 @@ PICTURES = {
     "transfer": "/transfer?run=transfer",
     "evaluate": "/evaluate?run=demo",
     "compare": "/compare?run=demo",
+    "server": "/server",
 }
 TOUR_PICTURES = ("Bring counts", "Explore", "Take figures along")
 IMAGES = ROOT / "docs" / "images"
