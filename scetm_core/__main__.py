@@ -380,6 +380,7 @@ def _load_scored(target: Path) -> tuple[ad.AnnData, Run | None]:
     import anndata as ad
 
     from scetm_core.data.formats import open_store
+    from scetm_core.data.hdf5_chunks import measure
     from scetm_core.errors import DataError
     from scetm_core.runs import Run
 
@@ -389,8 +390,8 @@ def _load_scored(target: Path) -> tuple[ad.AnnData, Run | None]:
     if not target.is_file():
         raise DataError(f"There is no file {target}.")
     try:
-        with open_store(target):  # refuses what points elsewhere or claims too much
-            pass
+        with open_store(target) as root:  # refuses what points elsewhere or claims too much
+            measure(root)
         return ad.read_h5ad(target), None
     except DataError:
         raise

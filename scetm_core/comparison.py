@@ -191,6 +191,7 @@ def embedding_in_input(path: Path, slot: str, cells: pd.Index) -> np.ndarray:
     from anndata.io import read_elem
 
     from scetm_core.data.formats import open_store, readable
+    from scetm_core.data.hdf5_chunks import measure
     from scetm_core.data.names import unique_names
     from scetm_core.data.stored import AnnDataStore
 
@@ -198,6 +199,7 @@ def embedding_in_input(path: Path, slot: str, cells: pd.Index) -> np.ndarray:
         found = embeddings_in_input(path)
         if slot not in found:
             raise DataError(f"{path.name} has no embedding {slot!r} in obsm; found: {found}.")
+        measure(root["obsm"][slot])
         values = np.asarray(read_elem(root["obsm"][slot]), dtype=np.float32)
         names, _ = unique_names(AnnDataStore(root).obs().index)
     places = pd.Index(names).get_indexer(cells)

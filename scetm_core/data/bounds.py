@@ -13,7 +13,6 @@ import math
 import os
 import stat
 import zipfile
-import zlib
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from scetm_core.data.hdf5_chunks import is_measured_later, measure
 from scetm_core.errors import DataError
 from scetm_core.json_text import parse_json
 
@@ -41,7 +41,6 @@ MAX_DESCRIPTION = 64_000_000
 _ZARR_DESCRIPTIONS = frozenset({".zarray", ".zgroup", ".zattrs", ".zmetadata", "zarr.json"})
 _AT_ONCE = 1 << 20
 _KNOWN_GOOD: deque[tuple[object, ...]] = deque(maxlen=64)  # files looked at, as they were then
-_DEFLATED = 1032  # bytes that one byte can unpack to at most
 _TEXT_BYTES = 16  # what a text of any length is reckoned with: its place in memory
 
 
@@ -137,25 +136,31 @@ def in_words(n_bytes: float) -> str:
 # ---- HDF5 ---------------------------------------------------------------------------------------------------------
 
 
-def refuse_hostile_hdf5(root: Any, path: Path) -> None:
-    """Look at every group and array of an open HDF5 file, without reading any.
+def refuse_hostile_hdf5(root: Any, path: Path, *, counts_later: bool = False) -> None:
+    """Look at every group and array of an open HDF5 file, and measure their chunks, without reading any.
+
+    Parameters
+    ----------
+    counts_later
+        Whether large arrays that may be counts are left to who reads them: `measure`, or `packed_vector`.
 
     Raises
     ------
     DataError
         If something lies outside the file (links, external storage, virtual arrays), is reached in two ways, is stored
-        as lists of unequal length, or the arrays claim far more than the file can hold.
+        as lists of unequal length, the arrays claim far more than the file can hold, or a chunk holds something else
+        than it says.
     """
     import h5py
 
     about = path.stat()
-    stamp = (str(path), about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+    stamp = (counts_later, str(path), about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
     if stamp in _KNOWN_GOOD:
         return
     _refuse_lists(root, "attributes of the file")
     total, largest, seen = 0, (0, ""), {_address(root)}
     waiting: list[tuple[Any, str]] = [(root, "")]
-    n_nodes = 0
+    n_nodes, unmeasured = 0, []
     while waiting:
         group, where = waiting.pop()
         for name in group:
@@ -175,9 +180,12 @@ def refuse_hostile_hdf5(root: Any, path: Path) -> None:
                 if node.external or node.is_virtual:
                     raise _outside(name)
                 claimed = _claims(node.shape, node.chunks, node.dtype.itemsize, name)
-                _refuse_swollen_chunks(node, name)
+                if not (counts_later and is_measured_later(node)):
+                    unmeasured.append(node)
                 total, largest = total + claimed, max(largest, (claimed, f"{where}/{name}"))
     _refuse_claims(total, largest, about.st_size)
+    for node in unmeasured:
+        measure(node)
     _KNOWN_GOOD.append(stamp)
 
 
@@ -195,42 +203,6 @@ def _refuse_lists(node: Any, name: str) -> None:
             kinds += [kind.get_member_type(place) for place in range(kind.get_nmembers())]
         elif isinstance(kind, h5py.h5t.TypeArrayID):
             kinds.append(kind.get_super())
-
-
-def _refuse_swollen_chunks(node: Any, name: str) -> None:
-    """Refuse an array of which a chunk unpacks to more than it may hold: HDF5 unpacks whatever comes out of it."""
-    import h5py
-
-    plist = node.id.get_create_plist()
-    kinds = [plist.get_filter(place)[0] for place in range(plist.get_nfilters())] if node.chunks else []
-    packed = [
-        place for place, kind in enumerate(kinds) if kind not in (h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32)
-    ]
-    if not packed:
-        return
-    whole = math.prod(node.chunks) * max(node.dtype.itemsize, _TEXT_BYTES)
-
-    def look(chunk: Any) -> None:
-        swollen = len(packed) > 1 or chunk.size > whole + _TEXT_BYTES
-        if kinds[packed[0]] == h5py.h5z.FILTER_DEFLATE and not chunk.filter_mask & 1 << packed[0] and not swollen:
-            swollen = chunk.size * _DEFLATED > MAX_CHUNK and _unpacked(node, chunk.chunk_offset, whole) > whole
-        if swollen:
-            raise DataError(
-                f"{name!r} has a chunk that unpacks to more than its {whole:,} bytes. The file is damaged or "
-                "made to fill the memory; save it anew."
-            )
-
-    node.id.chunk_iter(look)
-
-
-def _unpacked(node: Any, offset: tuple[int, ...], bound: int) -> int:
-    """Bytes in a deflated chunk, counted no further than a little beyond a bound."""
-    _, left = node.id.read_direct_chunk(offset)
-    stream, found = zlib.decompressobj(), 0
-    while left and not stream.eof and found <= bound:
-        found += len(stream.decompress(left, _AT_ONCE))
-        left = stream.unconsumed_tail
-    return found
 
 
 def _outside(name: str) -> DataError:
@@ -335,6 +307,8 @@ def _itemsize_of(described: Mapping[str, Any]) -> int:
 def refuse_what_does_not_fit(node: Any, what: str) -> None:
     """Refuse a part of an open store that is read whole, beyond `FREE`, if it takes half of the memory that is left.
 
+    Its chunks are measured, where that was left for later.
+
     Raises
     ------
     DataError
@@ -346,6 +320,7 @@ def refuse_what_does_not_fit(node: Any, what: str) -> None:
             f"{what} takes {in_words(needed)}, and {in_words(free)} of memory can be spared here. "
             "Use a larger machine, or keep fewer columns or cells."
         )
+    measure(node)
 
 
 def _bytes_of(node: Any) -> int:

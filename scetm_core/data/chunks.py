@@ -1,40 +1,41 @@
-"""How is a long stretch of a .zarr array read without loss of time? Its chunks are unpacked into one piece of memory.
+"""How is a long stretch of an array on disk read without loss of time? Chunks are unpacked into one piece of memory.
 
 zarr makes new memory for every chunk, unpacks into it, and copies from there. The memory alone takes a third of the
-time: the system has to clear it each time. What is read here are one-dimensional arrays as anndata writes them, packed
-by zstd, by blosc or not at all; any other is left to zarr.
+time: the system has to clear it each time. HDF5 unpacks while all other threads wait, and trusts what comes out
+(`hdf5_chunks`). What is read here are one-dimensional arrays as anndata writes them: in zarr packed by zstd, by blosc
+or not at all, in HDF5 by gzip. Any other is left to the library.
 """
 
 from __future__ import annotations
 
+import abc
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from scetm_core.data import hdf5_chunks
 from scetm_core.errors import DataError
 from scetm_core.json_text import read_json
 
 PACKINGS = (None, "zstd", "blosc")
 
 
-class PackedVector:
-    """A stored array of one dimension, to be sliced like the zarr array it stands for; by one thread at a time.
+class PackedVector(abc.ABC):
+    """A stored array of one dimension, to be sliced like that of the library; by one thread at a time.
 
     Parameters
     ----------
     array
-        The zarr array, for all that is said of it.
-    folder
-        Where its chunks are, files numbered from 0 on.
-    packing
-        ``"zstd"``, ``"blosc"``, or None for none.
+        That of the library, for all that is said of it.
+    fill
+        What stands where no chunk is stored.
     """
 
-    def __init__(self, array: Any, folder: Path, *, packing: str | None) -> None:
+    def __init__(self, array: Any, *, fill: Any) -> None:
         self.dtype, self.shape, self.chunks = np.dtype(array.dtype), tuple(array.shape), tuple(array.chunks)
-        self._folder, self._packing, self._fill = folder, packing, array.fill_value
+        self._fill = fill
         self._unpacked = np.empty(0, dtype=self.dtype)
         self._there = -1  # the chunk that is unpacked
 
@@ -65,18 +66,44 @@ class PackedVector:
         self._there = -1
         if len(self._unpacked) != self.chunks[0]:
             self._unpacked = np.empty(self.chunks[0], dtype=self.dtype)
-        try:
-            packed = (self._folder / str(number)).read_bytes()
-        except FileNotFoundError:  # a chunk of nothing but the fill value is not stored
+        if not self._unpack(number, self._unpacked.view(np.uint8)):
             self._unpacked[:] = self._fill
-        else:
-            self._unpack(packed, self._unpacked.view(np.uint8))
         self._there = number
         return self._unpacked
 
-    def _unpack(self, packed: bytes, place: npt.NDArray[np.uint8]) -> None:
+    @abc.abstractmethod
+    def _unpack(self, number: int, place: npt.NDArray[np.uint8]) -> bool:
+        """Fill `place` with a chunk; False where it is not stored.
+
+        Raises
+        ------
+        DataError
+            If something else comes out of it than a whole chunk.
+        """
+
+
+class ZarrVector(PackedVector):
+    """A vector of a .zarr.
+
+    Parameters
+    ----------
+    folder
+        Where its chunks are, files numbered from 0 on.
+    packing
+        ``"zstd"``, ``"blosc"``, or None for none.
+    """
+
+    def __init__(self, array: Any, folder: Path, *, packing: str | None) -> None:
+        super().__init__(array, fill=array.fill_value)
+        self._folder, self._packing = folder, packing
+
+    def _unpack(self, number: int, place: npt.NDArray[np.uint8]) -> bool:
         from numcodecs import blosc, zstd
 
+        try:
+            packed = (self._folder / str(number)).read_bytes()
+        except FileNotFoundError:  # a chunk of nothing but the fill value
+            return False
         size, unpack = len(packed), None
         if self._packing == "zstd":
             size, unpack = _unpacked_size(packed), zstd.decompress
@@ -87,11 +114,42 @@ class PackedVector:
             packed, unpack = unpack(packed), None
             size = len(packed)
         if size != len(place):
-            raise DataError("A chunk of the counts is cut short or damaged. Copy or download the data again.")
+            raise _cut_short()
         if unpack is None:
             place[:] = np.frombuffer(packed, dtype=np.uint8)
         else:
             unpack(packed, place)
+        return True
+
+
+class Hdf5Vector(PackedVector):
+    """A vector of an HDF5 file, in chunks that are deflated or not, their bytes shuffled before that or not."""
+
+    def __init__(self, array: Any) -> None:
+        super().__init__(array, fill=array.fillvalue)
+        self._array, self._filters = array.id, hdf5_chunks.filters_of(array)
+
+    def _unpack(self, number: int, place: npt.NDArray[np.uint8]) -> bool:
+        from numcodecs.shuffle import Shuffle
+
+        offset = (number * self.chunks[0],)
+        if self._array.get_chunk_info_by_coord(offset).byte_offset is None:
+            return False
+        left_out, content = self._array.read_direct_chunk(offset)
+        applied = [kind for place_, kind in enumerate(self._filters) if not left_out >> place_ & 1]
+        if hdf5_chunks.DEFLATE in applied:
+            content = hdf5_chunks.inflated(content, len(place))
+        if len(content) != len(place):
+            raise _cut_short()
+        if hdf5_chunks.SHUFFLE in applied:
+            Shuffle(self.dtype.itemsize).decode(content, place)
+        else:
+            place[:] = np.frombuffer(content, dtype=np.uint8)
+        return True
+
+
+def _cut_short() -> DataError:
+    return DataError("A chunk of the counts is cut short or damaged. Copy or download the data again.")
 
 
 def _unpacked_size(packed: bytes) -> int:
@@ -106,7 +164,9 @@ def _unpacked_size(packed: bytes) -> int:
 
 
 def packed_vector(array: Any) -> Any:
-    """A faster stand-in for a zarr array; the array itself, or that of another library, where there is none."""
+    """A faster stand-in for an array of zarr or HDF5; the array itself, its chunks measured, where there is none."""
+    if type(array).__module__.startswith("h5py"):
+        return _of_hdf5(array)
     root = getattr(getattr(array, "store", None), "root", None)
     if root is None or len(array.shape) != 1 or not all(array.chunks) or np.dtype(array.dtype).byteorder == ">":
         return array
@@ -117,10 +177,27 @@ def packed_vector(array: Any) -> Any:
     said = read_json(described)
     if array.metadata.zarr_format == 2:
         packing = (said.get("compressor") or {}).get("id")
-        return array if said.get("filters") or packing not in PACKINGS else PackedVector(array, folder, packing=packing)
+        return array if said.get("filters") or packing not in PACKINGS else ZarrVector(array, folder, packing=packing)
     first, *rest = (codec["name"] for codec in said["codecs"])
     keys = said["chunk_key_encoding"]
     is_plain = first == "bytes" and len(rest) < 2 and keys["name"] == "default"
     is_plain = is_plain and keys.get("configuration", {}).get("separator", "/") == "/"
     packing = rest[0] if rest else None
-    return PackedVector(array, folder / "c", packing=packing) if is_plain and packing in PACKINGS else array
+    return ZarrVector(array, folder / "c", packing=packing) if is_plain and packing in PACKINGS else array
+
+
+def _of_hdf5(array: Any) -> Any:
+    import h5py
+
+    is_plain = (
+        array.chunks is not None
+        and array.ndim == 1
+        and array.dtype.kind in "iuf"
+        and array.dtype.isnative
+        and array.id.get_type().equal(h5py.h5t.py_create(array.dtype))
+        and hdf5_chunks.filters_of(array) in ([], [hdf5_chunks.DEFLATE], [hdf5_chunks.SHUFFLE, hdf5_chunks.DEFLATE])
+    )
+    if is_plain:
+        return Hdf5Vector(array)
+    hdf5_chunks.measure(array)
+    return array

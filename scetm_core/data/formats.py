@@ -128,7 +128,7 @@ def open_store(path: Path) -> Iterator[Any]:
             f"{path} is not an HDF5 file, whatever its ending says. Save it as .h5ad from AnnData, or rename it."
         )
     with h5py.File(path, "r") as root:
-        refuse_hostile_hdf5(root, path)
+        refuse_hostile_hdf5(root, path, counts_later=True)
         yield root
 
 

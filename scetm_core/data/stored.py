@@ -15,6 +15,7 @@ import pandas as pd
 from scetm_core import keys
 from scetm_core.data.bounds import refuse_what_does_not_fit
 from scetm_core.data.chunks import packed_vector
+from scetm_core.data.hdf5_chunks import measure
 from scetm_core.data.matrix import MAX_BLOCK, StoredMatrix, ValueTally
 from scetm_core.errors import DataError
 
@@ -127,6 +128,7 @@ class AnnDataStore:
             name = f"{column}_colors"
             if not isinstance(obs[column].dtype, pd.CategoricalDtype) or not hasattr(uns, "keys") or name not in uns:
                 continue
+            measure(uns[name])
             node, categories = uns[name], [str(entry) for entry in obs[column].cat.categories]
             colors = [str(entry) for entry in np.atleast_1d(read_elem(node))] if not hasattr(node, "keys") else []
             if len(colors) >= len(categories) and all(_COLOR.fullmatch(color) for color in colors):
@@ -151,6 +153,7 @@ def _stored_matrix(node: Any) -> StoredMatrix:
     """View of an h5py or zarr node with counts."""
     shape = _shape(node)
     if not hasattr(node, "keys"):
+        measure(node)
         return StoredMatrix(layout="dense", shape=shape, data=node)
     layout = str(node.attrs.get("encoding-type", node.attrs.get("h5sparse_format", "")))[:3]
     if layout not in ("csr", "csc"):

@@ -136,6 +136,20 @@ def swollen(n_values: int, megabytes: int) -> Change:
     return change
 
 
+def short(name: str, packing: str, content: bytes, *, filter_mask: int = 0) -> Change:
+    """An array whose chunk says nothing of most of its values: HDF5 would take them from anywhere in the memory."""
+
+    def change(root: h5py.File) -> None:
+        n_values = 240
+        if name in root:
+            n_values = root[name].size
+            del root[name]
+        node = root.create_dataset(name, shape=(n_values,), chunks=(n_values,), dtype="f4", compression=packing)
+        node.id.write_direct_chunk((0,), content, filter_mask=filter_mask)
+
+    return change
+
+
 def _packed_twice(root: h5py.File) -> None:
     how = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     how.set_chunk((1000,))
@@ -149,6 +163,7 @@ def _packed_twice(root: h5py.File) -> None:
 ELSEWHERE = "is a link or is stored outside the file"
 CLAIMS = "claims to hold"
 DAMAGED = "damaged"
+ANOTHER_LENGTH = "unpacks to something else than it has to hold"
 HDF5: dict[str, tuple[Change, str]] = {
     **{f"external link {name}": (put(name, h5py.ExternalLink("outside.h5", f"/{name}")), ELSEWHERE)
        for name in ("X", "obs", "var", "layers", "uns", "raw", "obsm", "obs/batch", "X/data", "unread")},
@@ -162,9 +177,13 @@ HDF5: dict[str, tuple[Change, str]] = {
     "indptr of 10 GB": (claim("X/indptr", (10**9 + 1,), (10**6,), "i8"), CLAIMS),
     "many columns of 200 MB": (_many_columns, CLAIMS),
     "a chunk of 2 GB": (claim("layers/counts", (2**29,), (2**28,), "i8"), "chunks of 2.1 GB"),
-    "a small chunk of 4 GB": (swollen(1000, 4096), "unpacks to more than its 16,000 bytes"),
-    "a larger chunk of 4 GB": (swollen(1_000_000, 4096), "unpacks to more than its 16,000,000 bytes"),
-    "a chunk packed twice": (_packed_twice, "unpacks to more"),
+    "a small chunk of 4 GB": (swollen(1000, 4096), ANOTHER_LENGTH),
+    "a larger chunk of 4 GB": (swollen(1_000_000, 4096), ANOTHER_LENGTH),
+    "a chunk packed twice": (_packed_twice, "cannot be checked"),
+    "a short chunk that says it is not packed": (short("uns/x", "gzip", bytes(8), filter_mask=1), ANOTHER_LENGTH),
+    "a short chunk of gzip": (short("uns/x", "gzip", zlib.compress(bytes(8))), ANOTHER_LENGTH),
+    "a short chunk of lzf": (short("uns/x", "lzf", bytes([7, *range(8)])), ANOTHER_LENGTH),
+    "a short chunk of counts": (short("X/data", "gzip", zlib.compress(bytes(8))), ANOTHER_LENGTH),
     "lists of unequal length": (put("uns/x", None, shape=(3,), dtype=h5py.vlen_dtype(np.int32)), "lists of unequal"),
     "an attribute of lists": (_attribute_of_lists, "lists of unequal"),
     "a cycle of hard links": (_cycle, "reached in two ways"),
