@@ -308,6 +308,23 @@ def test_uploads_of_the_same_name_do_not_meet(guarded: Studio, signed_in: SignIn
         assert studio.current().catalog().resolve("lab/planted.h5ad").is_file()  # everybody's
 
 
+def test_an_input_that_was_swapped_for_a_link_of_another_user_is_not_read(
+    make_shown_run: Callable[..., Run], data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pages._shared import colors
+
+    chosen, gene = tmp_path / "chosen.h5ad", planted_data().var_names[0]
+    chosen.write_bytes((data_dir / "planted.h5ad").read_bytes())
+    run = make_shown_run(path=str(chosen))
+    finish(run, result_of(planted_data(), run.config))
+    chosen.rename(tmp_path / "secret.h5ad")
+    chosen.symlink_to("secret.h5ad")
+    assert len(colors.colored_frame(run.id, gene))
+    colors._expression_of.cache_clear()
+    monkeypatch.setattr("scetm_core.links._trusted", lambda: {123_456_789})
+    assert "which another user has made" in colors.colored_frame(run.id, gene).attrs["reason"]
+
+
 def test_what_is_remembered_is_remembered_for_one_user(guarded: Studio) -> None:
     calls: list[str] = []
 
