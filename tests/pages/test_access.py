@@ -642,6 +642,28 @@ def test_on_the_network_it_has_to_be_said_who_comes_in(host: str, tmp_path: Path
     assert settled(tmp_path, "--host", host).host == host
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_behind_a_proxy_it_has_to_be_said_who_comes_in_whatever_the_address(host: str, tmp_path: Path) -> None:
+    given = ("--host", host, "--behind-proxy")
+    with pytest.raises(AccessError, match=r"through the proxy.*account add .*--token auto.*--no-auth"):
+        settled(tmp_path, *given)
+    assert settled(tmp_path, *given, "--no-auth").behind_proxy
+    assert settled(tmp_path, *given, "--token", TOKEN).behind_proxy
+    Accounts(tmp_path).add("alice", PASSWORDS["alice"])
+    assert settled(tmp_path, *given).behind_proxy
+
+
+@pytest.mark.parametrize("way", [(), ("--no-auth",), ("--token", TOKEN)])
+def test_a_home_that_has_lost_its_accounts_is_not_opened_to_all(way: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / keys.USERS_FOLDER).mkdir()
+    settled(tmp_path, *way)
+    (tmp_path / keys.USERS_FOLDER / "alice").mkdir()
+    with pytest.raises(AccessError, match=r"accounts\.json is gone.*account add NAME --home"):
+        settled(tmp_path, *way)
+    Accounts(tmp_path).add("alice", PASSWORDS["alice"])
+    settled(tmp_path)
+
+
 def test_the_token_comes_from_the_environment_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(options.TOKEN_VARIABLE, TOKEN)
     found = settled(tmp_path, "--host", "0.0.0.0")
