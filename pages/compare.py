@@ -43,6 +43,7 @@ from scetm_core.figures import (
 )
 from scetm_core.files import table_name
 from scetm_core.judging import scores_of_methods
+from scetm_core.links import refuse_foreign_links
 from scetm_core.peers import PEERS
 from scetm_core.requests import ComparisonRequest
 from scetm_core.runs import Run
@@ -94,6 +95,7 @@ def slots_of(run: Run) -> list[tuple[str, str]]:
     """Embeddings that the input brings: name of the method, and what it is called."""
     path = Path(run.config.data.path)
     try:
+        refuse_foreign_links(run.config.data.path)
         found = embeddings_in_input(path) if path.exists() else []
     except ScetmError:
         found = []  # the file is not what it was; the methods will say so when they read it

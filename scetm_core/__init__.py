@@ -27,6 +27,7 @@ Map of the package, from the bottom up (arrows point down only)::
     files            writing without half-written files;  checksums: is a file still what was written?
     jobfolder        status, log and cancel marker of a piece of work
     runs, jobs       one run = one folder (curve_file, older); its worker, started and stopped;  supervisor: its end
+    links            whose links the way to a file of a run may lead through
     doctor           what is wrong in a home, and what can be mended (doctor_run, findings)
     worker           one run from where it stands to its end
     analysis         what happens in a run, top to bottom;  transfer_analysis: in a transfer

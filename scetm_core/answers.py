@@ -19,6 +19,7 @@ from scetm_core import jobs, judging, keys
 from scetm_core.errors import DataError, RunError
 from scetm_core.files import write_table
 from scetm_core.jobfolder import JobFolder
+from scetm_core.links import refuse_foreign_links_of
 from scetm_core.reporter import Cancelled, Reporter, set_up_process
 from scetm_core.requests import (
     ComparisonRequest,
@@ -214,7 +215,9 @@ def run_task(task: Task) -> str:
 
         def work() -> None:
             report.update(state="running", started_at=time.time(), max_steps=_Progress.STEPS)
-            answer(task.run, task.name, task.request, on_progress=_Progress(task, report))
+            request = task.request
+            refuse_foreign_links_of(task.run, *([request.gene_sets] if isinstance(request, EnrichmentRequest) else []))
+            answer(task.run, task.name, request, on_progress=_Progress(task, report))
 
         return report.finish(work, cancelled="Cancelled.")
 

@@ -54,7 +54,7 @@ def read_gmt(path: Path) -> dict[str, list[str]]:
         if not genes or not name.strip():
             raise DataError(
                 f"{path.name}, line {number}: a gene set needs a name, a description and genes, separated by tabs; "
-                f"got {line[:60]!r}."
+                f"it begins with {line[:10]!r}."
             )
         if found.setdefault(name.strip(), genes) != genes:
             raise DataError(f"{path.name}, line {number}: the set {name.strip()!r} is there twice with other genes.")

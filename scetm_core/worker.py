@@ -17,6 +17,7 @@ from pathlib import Path
 from scetm_core import jobs, processes
 from scetm_core.errors import RunError
 from scetm_core.jobfolder import JobFolder, Status
+from scetm_core.links import refuse_foreign_links_of
 from scetm_core.reporter import Cancelled, Reporter, in_words, set_up_process
 from scetm_core.runs import Run
 
@@ -63,6 +64,7 @@ def run_analysis(run: Run, *, n_slots: int = 0, on_change: Callable[[Status], No
 
 def _analyse(run: Run, report: Reporter, *, n_threads: int) -> None:
     report.update(state="running", started_at=time.time(), message="Starting.")
+    refuse_foreign_links_of(run)  # it may have waited for days
     report.stage("loading", "Loading PyTorch.")
     import torch
 

@@ -103,6 +103,7 @@ MAY_IMPORT = {  # part of scetm_core -> the parts it may import; parts not liste
     "checksums": BASE | {"files"},
     "older": BASE | {"config"},
     "runs": BASE | {"checksums", "config", "curve_file", "files", "jobfolder", "json_text", "older", "result_file"},
+    "links": BASE | {"runs"},
     "selection": BASE,
     "selection_store": BASE | {"files", "runs", "selection"},
     "user_columns": BASE | {"files", "runs"},

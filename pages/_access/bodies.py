@@ -20,7 +20,7 @@ import waitress.channel
 from waitress.parser import HTTPRequestParser
 from waitress.utilities import BadRequest, Error, RequestEntityTooLarge
 
-from pages._access.guard import MAX_BODY, is_let_in
+from pages._access.guard import MAX_BODY, MAX_FROM_STRANGERS, is_let_in
 from pages._access.options import AccessSettings
 
 HEADER_SECONDS = 30.0
@@ -55,9 +55,11 @@ class CarefulParser(HTTPRequestParser):  # type: ignore[misc]
     completed: bool
     error: Error | None
 
-    def __init__(self, adj: Any, *, is_let_in: Callable[[dict[str, object]], bool], limits: Mapping[str, int]) -> None:
+    def __init__(
+        self, adj: Any, *, is_let_in: Callable[[dict[str, object]], bool], limits: Mapping[str, int], address: str = ""
+    ) -> None:
         super().__init__(adj)
-        self._is_let_in, self._limits = is_let_in, limits
+        self._is_let_in, self._limits, self._address = is_let_in, limits, address
         self._began, self._is_checked = time.monotonic(), False
 
     def received(self, data: bytes) -> int:
@@ -77,7 +79,7 @@ class CarefulParser(HTTPRequestParser):  # type: ignore[misc]
         """What is wrong with the length of the body, as the headers tell it."""
         if self.chunked:
             return LengthRequired("Send the length of what you send (Content-Length).")
-        if self.content_length <= MAX_BODY:
+        if self.content_length <= MAX_FROM_STRANGERS:
             return None
         limit = self._limits.get(self.path, MAX_BODY)
         if self.content_length > limit:
@@ -90,12 +92,15 @@ class CarefulParser(HTTPRequestParser):  # type: ignore[misc]
             "SERVER_PORT": "0",
             "wsgi.url_scheme": "http",
             "wsgi.input": io.BytesIO(),
-            "REMOTE_ADDR": "",
+            "REMOTE_ADDR": self._address,
             **{f"HTTP_{name}": text for name, text in self.headers.items()},
         }
         if not self._is_let_in(environ):
-            return BadRequest("Sign in before you upload anything.")
-        if self.content_length + SPARE > shutil.disk_usage(tempfile.gettempdir()).free:
+            return BadRequest("Sign in before you upload anything or send as much.")
+        if (
+            self.content_length > MAX_BODY
+            and self.content_length + SPARE > shutil.disk_usage(tempfile.gettempdir()).free
+        ):
             return NoRoom("There is not enough free disk space for this upload.")
         return None
 
@@ -128,8 +133,10 @@ def create_server(server: flask.Flask, who: AccessSettings, *, limits: Mapping[s
     OSError
         If the address cannot be had.
     """
-    waitress.channel.HTTPChannel.parser_class = partial(
-        CarefulParser, is_let_in=partial(is_let_in, server), limits=limits
+    waitress.channel.HTTPChannel.parser_class = property(  # of a channel, as only that knows the address
+        lambda channel: partial(
+            CarefulParser, is_let_in=partial(is_let_in, server), limits=limits, address=str(channel.addr[0])
+        )
     )
     return waitress.create_server(
         server,

@@ -24,6 +24,8 @@ log = logging.getLogger("scetm.access")
 
 MAX_BODY = 16 << 20
 """Bytes that a request may have, other than an upload."""
+MAX_FROM_STRANGERS = 64 << 10
+"""The same of somebody who is not signed in: a name and a password are shorter."""
 
 OPEN_TO_ALL = ("/health", sign_in.PAGE, sign_in.STYLE, "/_favicon.ico")
 FOR_WATCHERS = ("/metrics",)
@@ -69,15 +71,31 @@ class Guard:
         self.must_sign_in = accounts is not None or bool(settings.token)
         self._settings, self._names = settings, origins.known_names(settings)
 
+    def with_true_address(self, environ: dict[str, object]) -> dict[str, object]:
+        """A request that has not come through `ProxyFix`, with the address that the proxy tells."""
+        told = str(environ.get("HTTP_X_FORWARDED_FOR", "")).rpartition(",")[2].strip()
+        return {**environ, "REMOTE_ADDR": told} if told and self._settings.behind_proxy else environ
+
     def visitor(self) -> Visitor:
         """Who sends this request."""
         request = flask.request
-        has_token = self.sessions.token_is(_bearer(request))
+        has_token = self._is_token(_bearer(request))
         if not self.must_sign_in:
             return Visitor(is_in=True, is_admin=True, may_watch=self._is_from_here(request))
         if has_token:
             return Visitor(is_in=self.sessions.by_token, is_admin=self.sessions.by_token, may_watch=True)
         return self.sessions.holder() or STRANGER
+
+    def _is_token(self, offered: str) -> bool:
+        """Whether what a request brings is the token; who has brought too many others is not listened to any more."""
+        address = flask.request.remote_addr or ""
+        if not offered or not self._settings.token or not self.attempts.may_show_token(address):
+            return False
+        if self.sessions.token_is(offered):
+            return True
+        self.attempts.showed_wrong_token(address)
+        log.warning("A wrong token from %s", address)
+        return False
 
     def _is_from_here(self, request: flask.Request) -> bool:
         """Whether the request comes from this machine itself, not through a proxy on it."""
@@ -102,6 +120,8 @@ class Guard:
             return self._take_token(offered)
         found = self.visitor()
         access.admit(found)
+        if not found.is_in:
+            request.max_content_length = MAX_FROM_STRANGERS
         if found.is_in or request.path in OPEN_TO_ALL or (found.may_watch and request.path in FOR_WATCHERS):
             return None
         is_page = request.method == "GET" and "text/html" in request.headers.get("Accept", "")
@@ -115,7 +135,7 @@ class Guard:
         target = sign_in.safe_target(flask.request.path + (f"?{urlencode(query)}" if query else ""))
         if not self.must_sign_in:
             access.admit(EVERYBODY)
-        elif self.sessions.token_is(offered):
+        elif self._is_token(offered):
             self.sessions.begin(None)
         else:
             return flask.redirect(f"{sign_in.PAGE}?{urlencode({'next': target})}", 303)
@@ -137,5 +157,6 @@ def _refuse(words: str, status: int) -> tuple[flask.Response, int]:
 
 def is_let_in(server: flask.Flask, environ: dict[str, object]) -> bool:
     """Whether who sends a request may see the pages, from its headers alone: before a long body is taken."""
-    with server.request_context(environ):
-        return guard_of(server).visitor().is_in
+    guard = guard_of(server)
+    with server.request_context(guard.with_true_address(environ)):
+        return guard.visitor().is_in

@@ -1,4 +1,7 @@
-"""Who shall come in, as the command line says? From this machine all; from elsewhere nobody, until it is said who."""
+"""Who shall come in, as the command line says? From this machine all; from elsewhere nobody, until it is said who.
+
+Behind a proxy everything comes from elsewhere, whatever the address that the server listens on.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,18 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from scetm_core import keys
 from scetm_core.accounts import Accounts
 from scetm_core.errors import AccessError
 
 TOKEN_VARIABLE = "SCETM_TOKEN"
 MIN_TOKEN = 16
-REFUSED = """{host} can be reached from other computers, and nobody would have to sign in. Choose one of three: \
+REFUSED = """{host} can be reached from other computers{how}, and nobody would have to sign in. Choose one of three: \
 accounts (python -m scetm_core account add NAME --home {home}), one token for all (--token auto, or {variable}), \
 or --no-auth where something else keeps strangers out."""
+NO_ACCOUNTS = """{home} has folders of users, but {file} is gone, and nobody would have to sign in. Put it back from a \
+backup, or make the accounts anew (python -m scetm_core account add NAME --home {home}; the first one is an admin), or \
+move the folder {users} away."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +78,8 @@ def settle(options: argparse.Namespace, *, home: Path, data_dirs: tuple[Path, ..
     Raises
     ------
     AccessError
-        If strangers could come in without anybody having said so, or two options contradict each other.
+        If strangers could come in without anybody having said so, the accounts of a home are gone, or two options
+        contradict each other.
     """
     has_accounts, token = Accounts(home).exist, str(options.token)
     if options.no_auth and (has_accounts or token):
@@ -83,8 +91,13 @@ def settle(options: argparse.Namespace, *, home: Path, data_dirs: tuple[Path, ..
         token = secrets.token_urlsafe(24)
     elif token and (len(token) < MIN_TOKEN or not token.isascii()):
         raise AccessError(f"A token needs {MIN_TOKEN} plain characters or more; `--token auto` makes one up.")
-    if not (is_this_machine(options.host) or has_accounts or token or options.no_auth):
-        raise AccessError(REFUSED.format(host=options.host, home=home, variable=TOKEN_VARIABLE))
+    users = home / keys.USERS_FOLDER
+    if not has_accounts and users.is_dir() and any(users.iterdir()):
+        raise AccessError(NO_ACCOUNTS.format(home=home, file=keys.ACCOUNTS_FILE, users=users))
+    is_within_reach = options.behind_proxy or not is_this_machine(options.host)
+    if is_within_reach and not (has_accounts or token or options.no_auth):
+        how = " through the proxy" if options.behind_proxy else ""
+        raise AccessError(REFUSED.format(host=options.host, how=how, home=home, variable=TOKEN_VARIABLE))
     for folder in data_dirs:
         if has_accounts and (home.is_relative_to(folder) or folder.is_relative_to(home)):
             raise AccessError(

@@ -61,6 +61,16 @@ def why_foreign(request: flask.Request) -> str:
     return ""  # no browser: those that can hold a cookie send one of the three
 
 
+def may_start_work(request: flask.Request) -> bool:
+    """Whether a GET may start something: sent by a page of this server, or typed, as far as a browser can be believed.
+
+    Over plain http browsers tell less: there, only what names a page of this server as its origin counts.
+    """
+    if site := request.headers.get("Sec-Fetch-Site"):
+        return site in ("same-origin", "none")
+    return _place(request.headers.get("Origin") or request.headers.get("Referer") or "") == request.host.lower()
+
+
 def _place(address: str) -> str:
     """Host and port of an address; empty if it has none."""
     try:

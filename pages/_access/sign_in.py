@@ -118,7 +118,7 @@ class Door:
             if account is None:
                 log.warning("A wrong password for %r from %s", name, address)
                 return self._form(target, said=WRONG, name=name), 401
-        self._attempts.forget(address, name)
+        self._attempts.succeeded(address, name)
         self._sessions.begin(account)
         log.info("%s signed in from %s", name or "Somebody with the token", address)
         return flask.redirect(target, 303)

@@ -1,6 +1,7 @@
 """How does what a run gives away get to the browser? By a route of its own, file by file, never through a callback.
 
-A report that is not there yet is made by a task; meanwhile its tab says how far it is, and looks again by itself.
+A report that is not there yet is made by a task; meanwhile its tab says how far it is, and looks again by itself. A
+link on another site does not start that: whoever follows it is asked first.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ import io
 
 import flask
 
+from pages._access import origins
 from pages._shared import studio
 from scetm_core import jobs, keys, tasks
 from scetm_core.archive import ENDINGS, changed_at, is_current, published
 from scetm_core.errors import RunError
+from scetm_core.jobfolder import FINISHED
 from scetm_core.recipe import as_notebook, as_script
 from scetm_core.requests import PublishRequest
 from scetm_core.runs import Run
@@ -90,21 +93,27 @@ def _send_report(run: Run) -> flask.Response:
 def _waiting(run: Run) -> flask.Response:
     """Start making the report, unless that failed since the run last changed; a page that says so."""
     task = tasks.find_task(run, keys.PUBLISHED_FOLDER, "report")
-    if task is not None and jobs.state(task) == "failed":
+    state = "lost" if task is None else jobs.state(task)
+    if task is not None and state == "failed":
         status = task.status()
         if (status.finished_at or 0) * 1e9 >= changed_at(run) and not flask.request.args.get("again"):
             words = f'{html.escape(status.message)} <a href="?again=1">Try again</a>'
-            return _page("The report could not be made", words, refresh=False, share=None)
+            return _page("The report could not be made", words, status=500)
+    if state in (*FINISHED, "lost") and not origins.may_start_work(flask.request):
+        link = html.escape(flask.request.full_path.rstrip("?"))
+        words = f'Nobody has asked for it yet, or the run has changed since. <a href="{link}">Make it</a>'
+        return _page("The report is not made yet", words, status=200)
     status = tasks.ask(run, "report", PublishRequest(what="report")).status()
-    return _page("The report is being made", html.escape(status.message), refresh=True, share=status.progress)
+    return _page("The report is being made", html.escape(status.message), status=202, share=status.progress)
 
 
-def _page(title: str, words: str, *, refresh: bool, share: float | None) -> flask.Response:
+def _page(title: str, words: str, *, status: int, share: float | None = None) -> flask.Response:
+    """A page of a sentence; one that waits (202) looks again by itself."""
     url = "" if flask.request.args.get("again") is None else f"; url={flask.request.path}"
-    again = f'<meta http-equiv="refresh" content="1{url}">' if refresh else ""
+    again = f'<meta http-equiv="refresh" content="1{url}">' if status == 202 else ""
     bar = "" if share is None else f'<progress value="{share:.3f}" aria-label="Progress"></progress>'
     text = WAITING.format(refresh=again, title=title, words=words, bar=bar)
-    answer = flask.Response(text, status=202 if refresh else 500, mimetype="text/html")
+    answer = flask.Response(text, status=status, mimetype="text/html")
     answer.headers["Content-Security-Policy"] = WAITING_POLICY
     answer.headers["Cache-Control"] = "no-store"
     return answer

@@ -158,8 +158,8 @@ def when_ready(arbiter: Any) -> None:
 def listening(names: Sequence[object]) -> str:
     """Which of the addresses that somebody listens on most people can reach: "HOST:PORT"."""
     on_network = [name for name in names if isinstance(name, tuple)]
-    if names and not on_network:
-        return f"127.0.0.1:{PORT}"  # a socket file, with a proxy of this machine before it
     others = [name for name in on_network if not options.is_this_machine(name[0])]
+    if not others and len(on_network) < len(names):
+        return f"{ANYWHERE}:{PORT}"  # a socket file is for a proxy, which others reach
     host, port = [*others, *on_network, (ANYWHERE, PORT)][0][:2]
     return f"{host}:{port}"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import diskcache
+import multiprocess
 from dash import CeleryManager, DiskcacheManager
 from dash.background_callback.managers import BaseBackgroundCallbackManager
 
@@ -36,7 +37,22 @@ def manager(cache: Path) -> BaseBackgroundCallbackManager:
     """
     if broker.address():
         return PatientCeleryManager(broker.celery_app())
-    return DiskcacheManager(diskcache.Cache(str(cache / "callbacks")))
+    return OwnProcessesManager(diskcache.Cache(str(cache / "callbacks")))
+
+
+class OwnProcessesManager(DiskcacheManager):
+    """As Dash's, but it ends processes of this server only.
+
+    What a browser holds of a callback is the signed number of its process, good for as long as the signature is: by
+    then the system may have given the number to another process, of a run or of anybody.
+    """
+
+    def terminate_job(self, job: str | int | None) -> None:
+        """Stop a callback, if its process is one that this server has started for one and not seen end."""
+        for child in multiprocess.active_children():
+            if str(child.pid) == str(job):
+                child.kill()
+                child.join(1)
 
 
 def _or(instead: Any) -> Callable[[Callable[..., T]], Callable[..., T]]:

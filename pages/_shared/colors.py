@@ -20,6 +20,7 @@ from scetm_core.data.expression import gene_expression, search_genes
 from scetm_core.errors import DataError, ScetmError
 from scetm_core.figures import empty_frame, umap_frame
 from scetm_core.gene_alignment import SEVERAL
+from scetm_core.links import refuse_foreign_links
 from scetm_core.runs import Run
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ def expression_of(run_id: str, gene: str) -> pd.Series[float]:
 @functools.lru_cache(maxsize=4)
 def _expression_of(path: Path, stamp: int, gene: str) -> pd.Series[float]:
     run = Run(path)
+    refuse_foreign_links(run.config.data.path)
     return _expression(studio.result_of(run), run.config.data, gene)
 
 

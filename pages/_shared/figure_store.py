@@ -322,7 +322,7 @@ def _drawn(draw: Callable[[], bytes]) -> bytes:
     except ScetmError:
         raise
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError) as error:
-        log.warning("A figure could not be drawn: %s: %s", type(error).__name__, error)
+        log.warning("A figure could not be drawn", exc_info=error)  # its words may quote what is drawn
         raise RequestRefusedError(
             f"This figure cannot be drawn for paper ({type(error).__name__}: {str(error)[:200]}). "
             "Save it as an interactive page or as a table.",

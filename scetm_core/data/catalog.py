@@ -21,6 +21,7 @@ GENE_SET_ENDINGS = (".gmt",)
 MARKER_ENDINGS = (".tsv", ".csv", ".txt")  # tables of markers
 NAMES_ENDINGS = (".tsv", ".csv", ".txt")  # tables of orthologs and aliases
 EMBEDDING_ENDINGS = (".csv", ".tsv", ".npz", ".h5ad")
+ALL_ENDINGS = (*DATA_ENDINGS, *GENE_SET_ENDINGS, *MARKER_ENDINGS, *EMBEDDING_ENDINGS)
 UPLOAD_ENDINGS = (*DATA_ENDINGS, *GENE_SET_ENDINGS, ".npz")
 _UPLOAD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._()+=@,-]{0,199}")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d) *(\..*)?", re.IGNORECASE)  # Windows writes these to devices
@@ -95,7 +96,9 @@ class Catalog:
         return found
 
     def resolve(self, ref: str) -> Path:
-        """The path behind a `ref`.
+        """The path behind a `ref`, with links followed: what was looked at is what will be read (`links`).
+
+        A link whose ending tells more than that of its target, as data managers make them, stays.
 
         Raises
         ------
@@ -113,7 +116,8 @@ class Catalog:
         folder = self.roots[root]
         path = folder.joinpath(*parts)
         try:
-            inside, there = _is_inside(path, folder), path.exists()
+            target, there = path.resolve(), path.exists()
+            inside = target.is_relative_to(folder)
             inside = inside and (not path.is_dir() or all(_is_inside(child, folder) for child in path.iterdir()))
         except (OSError, RuntimeError, ValueError) as error:  # a name too long, a loop of links, no text
             raise DataError(
@@ -123,7 +127,7 @@ class Catalog:
             raise DataError(f"{ref[:200]!r} leads outside the data folder. Pick a file from the list.")
         if not there:
             raise DataError(f"There is no file {ref[:200]!r}. It may have been moved or deleted.")
-        return path
+        return target if _ending_of(target) == _ending_of(path) else path
 
 
 def safe_upload_name(name: str, endings: tuple[str, ...] = UPLOAD_ENDINGS) -> str:
@@ -144,6 +148,12 @@ def safe_upload_name(name: str, endings: tuple[str, ...] = UPLOAD_ENDINGS) -> st
     if not name.lower().endswith(endings):
         raise DataError(f"{name[:200]!r} has an ending that cannot be read. Allowed: {', '.join(endings)}.")
     return name
+
+
+def _ending_of(path: Path) -> str:
+    """By which a file is known; empty for folders, which are known by what is in them."""
+    name = path.name.lower()
+    return max((ending for ending in ALL_ENDINGS if name.endswith(ending)), key=len, default="")
 
 
 def _is_inside(path: Path, folder: Path) -> bool:

@@ -230,14 +230,17 @@ def _contained(rect: Rect, aspect: float) -> Rect:
 
 
 def _pixels(source: str) -> np.ndarray:
-    """A picture from its data URI; nothing is ever fetched."""
+    """A picture from its data URI, a PNG as our figures have it; nothing is ever fetched.
+
+    Pillow would try all formats it knows, EPS among them, for which it starts Ghostscript.
+    """
     from PIL import Image
 
     head, _, content = source.partition(",")
     if not head.startswith("data:image/") or "base64" not in head:
         raise FigureError("A picture in the figure is no data URI (data:image/...;base64,...), and none is fetched.")
     try:
-        with Image.open(io.BytesIO(base64.b64decode(content, validate=True))) as picture:
+        with Image.open(io.BytesIO(base64.b64decode(content, validate=True)), formats=["PNG"]) as picture:
             return np.asarray(picture.convert("RGBA"))
     except (ValueError, OSError, Image.DecompressionBombError) as error:
-        raise FigureError(f"A picture in the figure cannot be decoded ({error}).") from error
+        raise FigureError(f"A picture in the figure cannot be decoded as PNG ({error}).") from error

@@ -77,6 +77,18 @@ def test_an_unknown_root_is_refused(root: Path, ref: str) -> None:
         Catalog({"mine": root}).resolve(ref)
 
 
+def test_links_within_the_folder_are_followed_so_that_what_was_looked_at_is_what_is_read(root: Path) -> None:
+    (root / "newest.h5ad").symlink_to("b.h5ad")
+    (root / "store").mkdir()
+    (root / "store" / "abc123").write_text("counts")
+    (root / "managed.h5ad").symlink_to("store/abc123")
+    (root.parent / "linked data").symlink_to(root)
+    for folder in (root, root.parent / "linked data"):
+        catalog = Catalog({"mine": folder})
+        assert catalog.resolve("mine/newest.h5ad") == root / "b.h5ad"
+        assert catalog.resolve("mine/managed.h5ad") == root / "managed.h5ad"  # by its ending it is known
+
+
 def test_a_missing_file_is_told(root: Path) -> None:
     with pytest.raises(DataError, match=r"no file 'mine/none\.h5ad'"):
         Catalog({"mine": root}).resolve("mine/none.h5ad")

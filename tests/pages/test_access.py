@@ -153,7 +153,7 @@ def test_a_wrong_password_and_an_unknown_name_are_told_alike(
     assert checked[0].startswith("scrypt:")
 
 
-@pytest.mark.usefixtures("guarded")
+@pytest.mark.usefixtures("guarded", "minute")
 def test_too_many_tries_are_refused_in_words_even_with_the_right_password(stranger: FlaskClient) -> None:
     for _ in range(attempts.PER_PAIR):
         assert try_to_sign_in(stranger, "alice", "wrong password").status_code == 401
@@ -163,6 +163,15 @@ def test_too_many_tries_are_refused_in_words_even_with_the_right_password(strang
     assert try_to_sign_in(stranger, "bob", PASSWORDS["bob"]).status_code == 303
 
 
+@pytest.fixture
+def minute(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The minute that tries are counted in; it passes when a test says so."""
+    now = [1000]
+    monkeypatch.setattr(attempts, "_minute", lambda: now[0])
+    return now
+
+
+@pytest.mark.usefixtures("minute")
 def test_tries_are_counted_by_name_and_by_address(tmp_path: Path) -> None:
     counted = attempts.Attempts(tmp_path)
     for number in range(attempts.PER_NAME):
@@ -172,6 +181,59 @@ def test_tries_are_counted_by_name_and_by_address(tmp_path: Path) -> None:
         assert counted.may_try("10.8.8.8", f"name-{number}")
     assert not counted.may_try("10.8.8.8", "another")
     assert counted.may_try("10.7.7.7", "another")
+
+
+@pytest.mark.usefixtures("minute")
+def test_tries_that_are_refused_take_none_from_others(tmp_path: Path) -> None:
+    counted = attempts.Attempts(tmp_path)
+    tried = [counted.may_try("10.6.6.6", "alice") for _ in range(100)]
+    assert tried == [True] * attempts.PER_PAIR + [False] * (100 - attempts.PER_PAIR)
+    assert counted.may_try("10.0.0.1", "alice")
+
+
+@pytest.mark.usefixtures("minute")
+def test_from_where_somebody_has_signed_in_before_strangers_keep_nobody_out(tmp_path: Path) -> None:
+    counted = attempts.Attempts(tmp_path)
+    counted.succeeded("10.0.0.1", "alice")
+    for number in range(100):
+        counted.may_try(f"10.6.6.{number}", "alice")
+    assert not counted.may_try("10.0.0.2", "alice")
+    assert [counted.may_try("10.0.0.1", "alice") for _ in range(attempts.PER_PAIR + 1)][-2:] == [True, False]
+
+
+def test_nobody_is_kept_out_for_longer_than_a_minute(
+    tmp_path: Path, minute: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = attempts.Attempts(tmp_path)
+    monkeypatch.setattr(attempts.diskcache.Cache, "add", lambda *_, **__: False)  # it expired before it was counted up
+    assert not all(counted.may_try("10.6.6.6", "alice") for _ in range(attempts.PER_NAME + 1))
+    minute[0] += 1
+    assert counted.may_try("10.6.6.6", "alice")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_same"),
+    [
+        ("2001:db8::1", "2001:db8::ffff:1", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:10.0.0.1", "::ffff:10.0.0.2", False),
+        ("10.0.0.1", "10.0.0.2", False),
+        ("", "", True),
+    ],
+)
+@pytest.mark.usefixtures("minute")
+def test_a_network_of_ipv6_is_one_place(first: str, second: str, is_same: bool, tmp_path: Path) -> None:
+    counted = attempts.Attempts(tmp_path)
+    for _ in range(attempts.PER_PAIR):
+        assert counted.may_try(first, "alice")
+    assert counted.may_try(second, "alice") is not is_same
+
+
+@pytest.mark.usefixtures("guarded")
+def test_strangers_send_no_more_than_a_form(stranger: FlaskClient) -> None:
+    form = form_of(stranger)
+    answer = stranger.post(sign_in.PAGE, data={"form": form, "name": "x" * guard.MAX_FROM_STRANGERS})
+    assert answer.status_code == 413
 
 
 @pytest.mark.usefixtures("guarded")
@@ -308,6 +370,23 @@ def test_uploads_of_the_same_name_do_not_meet(guarded: Studio, signed_in: SignIn
         assert studio.current().catalog().resolve("lab/planted.h5ad").is_file()  # everybody's
 
 
+def test_an_input_that_was_swapped_for_a_link_of_another_user_is_not_read(
+    make_shown_run: Callable[..., Run], data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pages._shared import colors
+
+    chosen, gene = tmp_path / "chosen.h5ad", planted_data().var_names[0]
+    chosen.write_bytes((data_dir / "planted.h5ad").read_bytes())
+    run = make_shown_run(path=str(chosen))
+    finish(run, result_of(planted_data(), run.config))
+    chosen.rename(tmp_path / "secret.h5ad")
+    chosen.symlink_to("secret.h5ad")
+    assert len(colors.colored_frame(run.id, gene))
+    colors._expression_of.cache_clear()
+    monkeypatch.setattr("scetm_core.links._trusted", lambda: {123_456_789})
+    assert "which another user has made" in colors.colored_frame(run.id, gene).attrs["reason"]
+
+
 def test_what_is_remembered_is_remembered_for_one_user(guarded: Studio) -> None:
     calls: list[str] = []
 
@@ -367,6 +446,23 @@ def test_the_token_lets_in_by_address_by_form_and_by_header(app: Dash) -> None:
     assert script.get("/search", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
     assert script.get("/search", headers={"Authorization": "Bearer x"}).status_code == 401
     assert script.get("/?token=x", headers=PAGE).headers["Location"].startswith(sign_in.PAGE)
+
+
+@pytest.mark.usefixtures("with_token", "minute")
+@pytest.mark.parametrize("way", ["header", "address"])
+def test_who_shows_wrong_tokens_is_not_listened_to_for_a_while(way: str, app: Dash) -> None:
+    def may_come_in(token: str, address: str = "10.6.6.6") -> bool:
+        sent = (
+            {"headers": {"Authorization": f"Bearer {token}"}} if way == "header" else {"query_string": {"token": token}}
+        )
+        answer = app.server.test_client().get("/search", environ_overrides={"REMOTE_ADDR": address}, **sent)
+        return answer.status_code == 200 or answer.headers.get("Location") == "/search"
+
+    assert all(may_come_in(TOKEN) for _ in range(attempts.PER_ADDRESS + 1))  # right ones are not counted
+    for number in range(attempts.PER_ADDRESS):
+        assert not may_come_in(f"a-guess-{number}")
+    assert not may_come_in(TOKEN)
+    assert may_come_in(TOKEN, "10.0.0.1")
 
 
 def test_with_accounts_the_token_opens_the_numbers_only(
@@ -544,6 +640,28 @@ def test_on_the_network_it_has_to_be_said_who_comes_in(host: str, tmp_path: Path
     assert len(settled(tmp_path, "--host", host, "--token", "auto").token) > 30
     Accounts(tmp_path).add("alice", PASSWORDS["alice"])
     assert settled(tmp_path, "--host", host).host == host
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_behind_a_proxy_it_has_to_be_said_who_comes_in_whatever_the_address(host: str, tmp_path: Path) -> None:
+    given = ("--host", host, "--behind-proxy")
+    with pytest.raises(AccessError, match=r"through the proxy.*account add .*--token auto.*--no-auth"):
+        settled(tmp_path, *given)
+    assert settled(tmp_path, *given, "--no-auth").behind_proxy
+    assert settled(tmp_path, *given, "--token", TOKEN).behind_proxy
+    Accounts(tmp_path).add("alice", PASSWORDS["alice"])
+    assert settled(tmp_path, *given).behind_proxy
+
+
+@pytest.mark.parametrize("way", [(), ("--no-auth",), ("--token", TOKEN)])
+def test_a_home_that_has_lost_its_accounts_is_not_opened_to_all(way: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / keys.USERS_FOLDER).mkdir()
+    settled(tmp_path, *way)
+    (tmp_path / keys.USERS_FOLDER / "alice").mkdir()
+    with pytest.raises(AccessError, match=r"accounts\.json is gone.*account add NAME --home"):
+        settled(tmp_path, *way)
+    Accounts(tmp_path).add("alice", PASSWORDS["alice"])
+    settled(tmp_path)
 
 
 def test_the_token_comes_from_the_environment_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

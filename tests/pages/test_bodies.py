@@ -14,7 +14,7 @@ import pytest
 import waitress.channel
 from dash import Dash
 
-from pages._access import bodies, guard
+from pages._access import attempts, bodies, guard
 from pages._access.options import AccessSettings
 from pages._shared.studio import Studio
 
@@ -70,6 +70,31 @@ def test_strangers_may_not_send_long_uploads(send: Send, app: Dash, monkeypatch:
         "POST /upload?name=x.bad", long, "Authorization: Bearer a-token-of-sixteen", body=b"x" * (guard.MAX_BODY + 1)
     )
     assert "cannot be read" in known  # taken, and its ending is refused
+
+
+def test_strangers_may_not_send_more_than_a_form(
+    send: Send, app: Dash, own_studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = guard.Guard(AccessSettings(token="a-token-of-sixteen"))
+    monkeypatch.setitem(app.server.extensions, guard.EXTENSION, closed)
+    monkeypatch.setattr(attempts, "_minute", lambda: 1000)
+    size = guard.MAX_FROM_STRANGERS + 1
+    for route in ("/_dash-update-component", "/sign-in", "/upload"):
+        assert "Sign in before" in send(f"POST {route}", f"Content-Length: {size}"), route  # before it is sent
+    known = "Authorization: Bearer a-token-of-sixteen"
+    assert "Load it again" in send("POST /_dash-update-component", f"Content-Length: {size}", known, body=b"x" * size)
+    for _ in range(attempts.PER_ADDRESS):
+        closed.attempts.showed_wrong_token("127.0.0.1")
+    assert "Sign in before" in send("POST /upload", f"Content-Length: {size}", known)
+
+
+def test_behind_a_proxy_tokens_are_counted_for_the_address_it_tells(
+    own_studio: Studio, app: Dash, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind = guard.Guard(AccessSettings(behind_proxy=True))
+    told = {"HTTP_X_FORWARDED_FOR": "10.6.6.6, 10.0.0.1", "REMOTE_ADDR": "127.0.0.1"}
+    assert behind.with_true_address(told)["REMOTE_ADDR"] == "10.0.0.1"
+    assert guard.Guard(AccessSettings()).with_true_address(told) == told
 
 
 def test_an_upload_that_would_fill_the_disk_is_refused(send: Send, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ import pytest
 from dash import Dash
 from flask.testing import FlaskClient
 
+from pages._server import logs
 from pages._shared import figure_store, studio
 from scetm_core import keys
 from tests.pages.by_hand import DONE
@@ -178,6 +179,23 @@ def test_a_figure_that_cannot_be_drawn_is_said_in_words(figure: dict[str, Any], 
     answer = client.get(f"/export/figure/{figure_id}.svg")
     assert 400 <= answer.status_code < 500
     assert len(words_of(answer)) > 20
+
+
+def test_the_log_has_the_kind_of_what_went_wrong_and_not_its_words(
+    client: FlaskClient, sent: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    gene = "GeneOfInterest"
+
+    def fail(*_: object, **__: object) -> bytes:
+        raise KeyError(gene)
+
+    monkeypatch.setattr("scetm_core.printing.render", fail)
+    assert client.get(f"/export/figure/{sent}.svg").status_code == 422
+    (record,) = [one for one in caplog.records if one.message == "A figure could not be drawn"]
+    for form in (logs.JsonLines(), logs.Words()):
+        line = form.format(record)
+        assert "KeyError" in line
+        assert gene not in line
 
 
 def test_only_the_newest_figures_are_kept(

@@ -31,8 +31,8 @@ BUTTONS = (
 def get(app: Dash) -> Callable[[str], Any]:
     client = app.server.test_client()
 
-    def read(address: str) -> Any:
-        found = client.get(address)
+    def read(address: str, **headers: str) -> Any:
+        found = client.get(address, headers=headers or {"Sec-Fetch-Site": "same-origin"})
         found.get_data()
         found.close()  # the file behind it
         return found
@@ -138,6 +138,50 @@ def test_a_report_that_failed_says_why_and_is_not_asked_for_again_by_itself(
     assert again.status_code == 202
     assert f"url=/publish/{DONE}/report.html" in again.data.decode()
     assert len(asked.requests) == 1
+
+
+FROM_ELSEWHERE = [
+    {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"},
+    {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate"},
+    {"Referer": "http://evil.org/"},
+    {"Origin": "null"},
+    {"Accept": "text/html"},  # a browser over plain http, which was told to send no referrer
+]
+
+
+@pytest.mark.parametrize("headers", FROM_ELSEWHERE)
+@pytest.mark.parametrize("query", ["", "?again=1&download=1"])
+def test_a_link_from_elsewhere_starts_no_work_but_asks(
+    query: str, headers: dict[str, str], get: Callable[..., Any], run: Run, asked: Asked
+) -> None:
+    published(run, "report").unlink(missing_ok=True)
+    found = get(f"/publish/{DONE}/report.html{query}", **headers)
+    assert found.status_code == 200
+    text = found.data.decode()
+    assert f'<a href="/publish/{DONE}/report.html{query.replace("&", "&amp;")}">Make it</a>' in text
+    assert "refresh" not in text
+    assert asked.requests == []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Sec-Fetch-Site": "none"}, {"Referer": "http://localhost/report?run=x"}, {"Origin": "http://localhost"}],
+)
+def test_who_types_the_address_or_clicks_here_is_not_asked(
+    headers: dict[str, str], get: Callable[..., Any], run: Run, asked: Asked
+) -> None:
+    published(run, "report").unlink(missing_ok=True)
+    assert get(f"/publish/{DONE}/report.html", **headers).status_code == 202
+    assert len(asked.requests) == 1
+
+
+def test_a_link_from_elsewhere_shows_how_far_a_report_is_that_is_being_made(
+    get: Callable[..., Any], run: Run, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published(run, "report").unlink(missing_ok=True)
+    monkeypatch.setattr("scetm_core.tasks.find_task", lambda *_: SimpleNamespace())
+    monkeypatch.setattr("scetm_core.jobs.state", lambda _: "running")
+    assert get(f"/publish/{DONE}/report.html", **FROM_ELSEWHERE[0]).status_code == 202
 
 
 def test_recipes_are_served_as_files(get: Callable[[str], Any]) -> None:

@@ -318,6 +318,21 @@ def test_a_picture_in_the_figure_lies_below_its_points() -> None:
     assert drawing.index("<image") < drawing.index('id="points-0"')
 
 
+@pytest.mark.parametrize("file_format", ["eps", "gif", "tiff", "jpeg"])
+def test_a_picture_of_another_format_is_not_opened(file_format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start_ghostscript(*_: object, **__: object) -> None:
+        raise AssertionError("Ghostscript was started")
+
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", start_ghostscript)
+    stream = io.BytesIO()
+    Image.new("RGB", (4, 4), "green").save(stream, file_format)
+    source = "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+    figure = go.Figure(points())
+    figure.add_layout_image(source=source, x=0, y=1, sizex=1, sizey=1, xref="paper", yref="paper")
+    with pytest.raises(FigureError, match="cannot be decoded as PNG"):
+        svg(figure)
+
+
 def test_a_transparent_page_has_no_background() -> None:
     for transparent in (True, False):
         content = render(go.Figure(points()), PrintSettings(transparent=transparent, dpi=72), file_format="png")
