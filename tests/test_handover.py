@@ -273,11 +273,18 @@ def test_only_an_end_from_outside_is_tried_again(
     assert queue.working() == []
 
 
-def test_a_worker_that_was_taken_for_lost_writes_no_more(make_run: MakeRun) -> None:
+@pytest.mark.parametrize(
+    "who",
+    [
+        pytest.param({"host": "gpu2", "pid": 1}, id="another host"),
+        pytest.param({"pid_key": "another-boot.1/1"}, id="same name and number"),
+    ],
+)
+def test_a_worker_that_was_taken_for_lost_writes_no_more(make_run: MakeRun, who: dict[str, Any]) -> None:
     run = make_run()
     with Reporter(run) as report:
         report.update(state="running", step=3)
-        other = dataclasses.replace(run.status(), host="gpu2", pid=1, step=7)
+        other = dataclasses.replace(run.status(), step=7, **who)
 
         def work() -> None:
             run.write_status(other)
@@ -285,7 +292,7 @@ def test_a_worker_that_was_taken_for_lost_writes_no_more(make_run: MakeRun) -> N
 
         assert report.finish(work, cancelled="Cancelled.") == "failed"
     status = run.status()
-    assert (status.host, status.step, status.state) == ("gpu2", 7, "running")
+    assert (status.host, status.pid_key, status.step, status.state) == (other.host, other.pid_key, 7, "running")
 
 
 def test_a_task_is_handed_over_as_well(make_run: MakeRun, announced: list[list[str]], queue: Queue) -> None:
