@@ -123,9 +123,10 @@ follow_task(parts.TASK, parts.KIND, (parts.POINTS, "value"))
 def start_or_offer(is_idle: bool, points: str, n_clicks: int | None, run_id: str) -> dict[str, str]:
     """Ask for a map that is not there; one that failed or was cancelled is offered, not asked for again."""
     run = studio.open_run(run_id)
-    if not is_idle or _is_fresh(run, points):
-        return parts.HIDDEN
     task = tasks.find_task(run, parts.KIND, points)
+    is_lost = task is not None and jobs.state(task) == "lost"  # and looked at all the same
+    if not (is_idle or is_lost) or _is_fresh(run, points):
+        return parts.HIDDEN
     if _gave_up(run, task) and ctx.triggered_id != parts.START:
         return {}
     tasks.ask(run, points, MapRequest(points=points))  # one that is at work already goes on

@@ -208,7 +208,7 @@ def run_task(task: Task) -> str:
 
     Raises
     ------
-    RunError
+    jobs.Held
         If another process works on the task.
     """
     with jobs.hold(task), Reporter(task) as report:
@@ -256,7 +256,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0 if run_task(Task(options.task)) == "done" else 1
     except RunError as error:
         log.error("%s", error)
-        return 1
+        return jobs.HELD if isinstance(error, jobs.Held) else 1
 
 
 if __name__ == "__main__":

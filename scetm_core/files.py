@@ -58,8 +58,12 @@ def draft_of(path: Path, *, ending: str = "") -> Path:
 
 
 def _host() -> str:
-    """The name of this machine in eight letters: several may share a folder, and number their processes alike."""
-    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+    """Eight letters for this machine, or container: several may share a folder, and number their processes alike."""
+    known = [socket.gethostname()]  # which another may have as well
+    with contextlib.suppress(OSError):  # no Linux, or no such file
+        known.append(str(os.stat("/proc/self/ns/pid").st_ino))
+        known.append(Path("/etc/machine-id").read_text(encoding="ascii", errors="replace").strip())
+    return hashlib.sha256("/".join(known).encode()).hexdigest()[:8]
 
 
 def is_left_over(path: Path) -> bool:

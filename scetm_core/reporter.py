@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -13,12 +14,14 @@ import traceback
 from collections.abc import Callable
 from typing import Self
 
-from scetm_core import jobs, processes
+from scetm_core import liveness, processes
 from scetm_core.errors import RunError, ScetmError
 from scetm_core.files import is_disk_full
 from scetm_core.jobfolder import JobFolder, Status
 
 HEARTBEAT_SECONDS = 5.0
+HEED_SECONDS = 600.0
+"""Processes that train together may hang in each other. So long after a cancel that none has heeded they are ended."""
 OUT_OF_MEMORY = ("not enough memory", "out of memory", "allocate memory")  # of torch, CUDA and the system
 
 log = logging.getLogger("scetm")
@@ -39,7 +42,7 @@ class Reporter:
         self.job, self.on_change = job, on_change
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._status = dataclasses.replace(job.status(), **jobs.identity())  # type: ignore[arg-type]
+        self._status = dataclasses.replace(job.status(), **liveness.identity())  # type: ignore[arg-type]
         self._beat = threading.Thread(target=self._keep_beating, daemon=True)
         self._is_ours = False  # until the first status is written
 
@@ -80,7 +83,8 @@ class Reporter:
             status = self.job.status()
         except RunError:  # damaged: the next one is whole
             return
-        if (status.host, status.pid) != (self._status.host, self._status.pid):
+        mine = self._status
+        if (status.host, status.pid, status.pid_key) != (mine.host, mine.pid, mine.pid_key):
             raise Superseded
 
     def stage(self, name: str, message: str) -> None:
@@ -125,7 +129,12 @@ class Reporter:
         return state
 
     def _keep_beating(self) -> None:
+        cancelled_at = None
         while not self._stop.wait(HEARTBEAT_SECONDS):
+            if processes.world() > 1 and self.job.cancel_requested:
+                cancelled_at = cancelled_at or time.monotonic()
+                if time.monotonic() - cancelled_at > HEED_SECONDS:
+                    self._end_unheeded()
             try:
                 with self._lock:
                     self._check_that_it_is_ours()
@@ -134,6 +143,15 @@ class Reporter:
                 return  # the work is told at its next report
             except RunError as error:  # a full disk may have room again by the next beat
                 log.warning("%s", error)
+
+    def _end_unheeded(self) -> None:
+        """End this process, on which torchrun ends the others; the first one cannot, for it waits for them."""
+        message = "Cancelled. Its processes hung, and were ended. Resume continues from the last checkpoint."
+        log.error("%s", message)
+        ended = {"state": "cancelled", "message": message, "eta_seconds": None, "finished_at": time.time()}
+        with self._lock, contextlib.suppress(RunError):  # without its status it shows how it ended
+            self.job.write_status(dataclasses.replace(self._status, **ended))  # type: ignore[arg-type]
+        os._exit(1)
 
 
 def set_up_process(job: JobFolder) -> None:

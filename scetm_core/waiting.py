@@ -1,9 +1,9 @@
 """Who is next? The queue of a server: one small file for each job that waits or is at work, whoever's it is.
 
 ``HOME/.queue/waiting/`` and ``HOME/.queue/working/`` hold them, so that a look costs as much as there are such jobs,
-not as there are runs. The higher priority of a user goes first (`accounts.json`), then who has less at work, then who
-has not had a turn for longer (``HOME/.queue/turns/``), then what has waited longer. What a job is, and whether its
-worker lives, is not this module's business.
+not as there are runs. The higher priority of a user goes first (`accounts.json`), then what was begun and lost its
+worker, then who has less at work, then who has not had a turn for longer (``HOME/.queue/turns/``), then what has waited
+longer. What a job is, and whether its worker lives, is not this module's business.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import hashlib
 import itertools
 import json
 import os
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -56,6 +55,11 @@ class Entry:
         return (GPU, CPU) if self.lane == ANY else (self.lane,)
 
     @property
+    def turns(self) -> tuple[str, str]:
+        """Which turns it takes: those of its user, in trainings or in what pages ask for."""
+        return self.user, TASKS if self.lane == TASKS else "trainings"
+
+    @property
     def file_name(self) -> str:
         """What its file is called."""
         return f"{hashlib.sha256(self.path.encode()).hexdigest()[:24]}.json"
@@ -94,30 +98,39 @@ class Queue:
         entry = self._read(self._file(keys.WORKING_FOLDER, self.entry_of(job)))
         return entry is not None and entry.engine == CLUSTER
 
+    def find(self, job: Path) -> Entry | None:
+        """What is noted of a job, whatever carries it out; None if it neither waits nor is at work."""
+        blank = self.entry_of(job)
+        return self._read(self._file(keys.WAITING_FOLDER, blank)) or self._read(self._file(keys.WORKING_FOLDER, blank))
+
     def in_order(self, engine: str, *, working: Iterable[Entry], lanes: Iterable[str] = LANES) -> Iterator[Entry]:
         """The jobs that wait, the next first, as if each began in its turn.
 
         Parameters
         ----------
         working
-            The jobs whose workers live.
+            The jobs whose workers live; those that other lanes than the asked ones carry out do not count.
         lanes
             Of the worker that asks.
         """
         asked = set(lanes)
         left = [entry for entry in self.waiting(engine) if asked.intersection(entry.lanes)]
-        busy, priority = Counter(entry.user for entry in working), priorities(self.home)
-        turn = {user: (0, self._last_turn(user)) for user in {entry.user for entry in left}}
+        busy = Counter(entry.user for entry in working if asked.intersection(entry.lanes))
+        priority = priorities(self.home)
+        turn = {turns: (0, _turn_in(self._turn_file(turns))) for turns in {entry.turns for entry in left}}
+
+        def rank(entry: Entry) -> tuple[int, bool, int, tuple[int, int], float, str]:
+            is_new, user = entry.attempt == 0, entry.user
+            return -priority.get(user, 0), is_new, busy[user], turn[entry.turns], entry.queued_at, entry.path
+
         for place in itertools.count(1):
             if not left:
                 return
-            chosen = min(
-                left, key=lambda e: (-priority.get(e.user, 0), busy[e.user], turn[e.user], e.queued_at, e.path)
-            )
+            chosen = min(left, key=rank)
             yield chosen
             left.remove(chosen)
             busy[chosen.user] += 1
-            turn[chosen.user] = (place, 0)
+            turn[chosen.turns] = (place, 0)
 
     def entry_of(self, job: Path) -> Entry:
         """A new entry for the folder of a job."""
@@ -151,10 +164,11 @@ class Queue:
         """
         self._write(keys.WORKING_FOLDER, entry)
         self._file(keys.WAITING_FOLDER, entry).unlink(missing_ok=True)
+        mine = self._turn_file(entry.turns)
         try:
-            self._turn_file(entry.user).parent.mkdir(exist_ok=True)
-            self._turn_file(entry.user).touch()
-            os.utime(self._turn_file(entry.user), ns=(time.time_ns(),) * 2)  # to less than the file system's tick
+            mine.parent.mkdir(exist_ok=True)
+            latest = max((_turn_in(path) for path in mine.parent.iterdir()), default=0)
+            write_atomically(mine, str(latest + 1))  # two at once may get the same number: then the older goes first
         except OSError as error:
             raise self._unwritable(error) from error
 
@@ -204,16 +218,9 @@ class Queue:
     def _unwritable(self, error: OSError) -> RunError:
         return RunError(f"The queue in {self.folder} cannot be written: {error.strerror or error}.")
 
-    def _turn_file(self, user: str) -> Path:
-        """An empty file, last changed when a job of the user last began."""
-        return self.folder / keys.TURNS_FOLDER / hashlib.sha256(user.encode()).hexdigest()[:24]
-
-    def _last_turn(self, user: str) -> int:
-        """When a job of the user last began, in nanoseconds; 0 if never."""
-        try:
-            return self._turn_file(user).stat().st_mtime_ns
-        except OSError:
-            return 0
+    def _turn_file(self, turns: tuple[str, str]) -> Path:
+        """Holds the number of the last turn; clocks, of which each machine has its own, play no part."""
+        return self.folder / keys.TURNS_FOLDER / hashlib.sha256("/".join(turns).encode()).hexdigest()[:24]
 
     def _entries(self, folder: str) -> list[Entry]:
         try:
@@ -231,6 +238,14 @@ class Queue:
             return Entry(**{name: value for name, value in values.items() if name in known})
         except (OSError, ValueError, TypeError, AttributeError):
             return None
+
+
+def _turn_in(path: Path) -> int:
+    """Number of the last turn; 0 if there was none yet, or its file is damaged."""
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return 0
 
 
 def home_of(job: Path) -> tuple[Path, str]:

@@ -44,7 +44,7 @@ def run_analysis(run: Run, *, n_slots: int = 0, on_change: Callable[[Status], No
 
     Raises
     ------
-    RunError
+    jobs.Held
         If another process works on the run.
     """
     with jobs.hold(run), Reporter(run, on_change) as report:
@@ -117,7 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry of the worker process; exit status 0 if the run is done."""
     parser = argparse.ArgumentParser(prog="scetm_core.worker", description="Run the analysis of one run folder.")
     parser.add_argument("run", type=Path)
-    parser.add_argument("--slots", type=int, default=1, help="runs that may train beside each other")
+    parser.add_argument("--slots", type=int, default=1, help="runs that may train beside each other; 0: begin at once")
     options = parser.parse_args(arguments)
     set_up_process(JobFolder(options.run))
     if processes.rank() > 0:
@@ -126,7 +126,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0 if run_analysis(Run(options.run), n_slots=options.slots) == "done" else 1
     except RunError as error:
         log.error("%s", error)
-        return 1
+        return jobs.HELD if isinstance(error, jobs.Held) else 1
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from scetm_core import broker, jobs, keys
+from scetm_core import broker, jobs, keys, liveness
 from scetm_core.config import RunConfig, run_config_from_flat
 from scetm_core.requests import MapRequest
 from scetm_core.runs import Run
@@ -191,7 +191,7 @@ def test_background_callbacks_of_the_app_are_carried_out_by_celery(
 ) -> None:
     """Posts the relay of a run as a browser does, to an app whose callbacks another process carries out."""
     run = make("relayed")
-    run.write_status(dataclasses.replace(run.status(), state="running", **jobs.identity()))
+    run.write_status(dataclasses.replace(run.status(), state="running", **liveness.identity()))
     environment = {
         **os.environ,
         broker.VARIABLE: redis.url,

@@ -48,6 +48,29 @@ def test_a_draft_of_another_machine_is_left_over_after_a_day_without_a_change(
     assert not is_left_over(draft), "renamed meanwhile"
 
 
+@pytest.mark.parametrize("other", ["machine-id", "ns/pid"])
+def test_a_draft_of_another_machine_or_container_of_the_same_name_is_not_taken_for_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: str
+) -> None:
+    if not Path("/proc/self/ns/pid").exists() or not Path("/etc/machine-id").exists():
+        pytest.skip("this system does not say what machine it is")
+    read, stat = Path.read_text, os.stat
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(files.os, "getpid", lambda: 2**22 + 1)  # no process here can have that number
+        if other == "machine-id":
+            elsewhere.setattr(
+                Path, "read_text", lambda self, **how: "another" if self.name == other else read(self, **how)
+            )
+        else:
+            another = os.stat("/etc/machine-id")  # its number stands for that of another container
+            elsewhere.setattr(
+                files.os, "stat", lambda path, **how: another if str(path).endswith(other) else stat(path, **how)
+            )
+        draft = draft_of(tmp_path / "a.json")
+    draft.write_text("{")
+    assert not is_left_over(draft)
+
+
 def test_only_drafts_are_left_over(tmp_path: Path) -> None:
     name = of_another_process(tmp_path / "a.json").name
     assert is_left_over(tmp_path / name)

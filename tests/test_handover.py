@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from scetm_core import broker, handover, jobs
+from scetm_core import broker, handover, jobs, liveness
 from scetm_core.errors import RunError
 from scetm_core.jobfolder import Status
 from scetm_core.reporter import Reporter
@@ -154,12 +156,74 @@ def test_a_worker_elsewhere_is_lost_when_its_heart_stands_still_by_our_clock(
     handover.claim(queue, LANES)
     lose(run, host="gpu2")
     now = [500.0]
-    monkeypatch.setattr(jobs.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(jobs, "_seen", {})
-    assert handover.look_after(queue) == []
-    now[0] += jobs.STALE_SECONDS + 1
+    monkeypatch.setattr(liveness.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(liveness, "_seen", {})
+    for _ in range(int(liveness.STALE_SECONDS // 10)):
+        assert handover.look_after(queue) == []
+        now[0] += 10
     assert [e.path for e in handover.look_after(queue)] == ["runs/a"]
     assert run.status().message.startswith("The worker on gpu2 was lost; waiting for another")
+
+
+def test_a_worker_whose_clock_is_hours_wrong_keeps_its_job(
+    make_run: MakeRun, announced: list[list[str]], queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = handed_over(make_run, "a")
+    handover.claim(queue, LANES)
+    lose(run, host="gpu2")
+    monkeypatch.setattr(liveness, "_seen", {})
+    heartbeat, now = run.status().heartbeat, liveness.time.time()
+    monkeypatch.setattr(liveness.time, "time", lambda: now + 3 * liveness.WORLDS_APART)
+    assert run.status().heartbeat == heartbeat
+    assert handover.look_after(queue) == []
+    assert run.status().pid is not None
+
+
+def test_a_job_whose_lock_is_held_is_not_begun_until_it_is_free(
+    make_run: MakeRun, announced: list[list[str]], queue: Queue
+) -> None:
+    run, other = handed_over(make_run, "a"), handed_over(make_run, "b")
+    with jobs.hold(run):  # by a worker that was taken for dead
+        entry = handover.claim(queue, LANES)
+        assert entry is not None
+        assert entry.path == f"runs/{other.id}"
+        assert handover.claim(queue, LANES) is None
+        assert handover.waiting_lanes(queue, LANES) == [CPU], "it is announced again"
+    entry = handover.claim(queue, LANES)
+    assert entry is not None
+    assert entry.path == "runs/a"
+
+
+@pytest.mark.parametrize("how", ["by its worker", "under torchrun"])
+def test_a_job_that_another_still_works_on_waits_and_loses_no_attempt(
+    make_run: MakeRun, announced: list[list[str]], queue: Queue, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    run = handed_over(make_run, "a")
+    entry = handover.claim(queue, LANES)
+    assert entry is not None
+    end = End(code=jobs.HELD if how == "by its worker" else 1, peak_bytes=1, oom_killed=False)
+    monkeypatch.setattr(handover, "run_to_end", lambda command, output: (end, 1))
+    with jobs.hold(run) if how == "under torchrun" else contextlib.nullcontext():
+        assert handover.carry_out(queue, entry), "its lanes are told"
+    assert jobs.state(run) == "queued"
+    assert "Another process has it still" in run.status().message
+    again = handover.claim(queue, LANES)
+    assert again is not None
+    assert again.attempt == 1
+
+
+def test_what_was_at_work_before_there_was_a_broker_does_not_count_for_ever(
+    make_run: MakeRun, announced: list[list[str]], queue: Queue
+) -> None:
+    dead, done, lives = (make_run(name) for name in ("dead", "done", "lives"))
+    for run in (dead, done, lives):
+        queue.begin(queue.entry_of(run.path))
+    lose(dead, host=socket.gethostname())
+    done.write_status(Status(state="done"))
+    lives.write_status(Status(**{"state": "running", **liveness.identity()}))  # type: ignore[arg-type]
+    assert handover.look_after(queue) == []
+    assert [entry.path for entry in queue.working()] == ["runs/lives"]
+    assert jobs.state(dead) == "lost", "it is not resumed unasked"
 
 
 def test_what_ended_is_taken_out_even_if_its_worker_could_not(
@@ -209,11 +273,18 @@ def test_only_an_end_from_outside_is_tried_again(
     assert queue.working() == []
 
 
-def test_a_worker_that_was_taken_for_lost_writes_no_more(make_run: MakeRun) -> None:
+@pytest.mark.parametrize(
+    "who",
+    [
+        pytest.param({"host": "gpu2", "pid": 1}, id="another host"),
+        pytest.param({"pid_key": "another-boot.1/1"}, id="same name and number"),
+    ],
+)
+def test_a_worker_that_was_taken_for_lost_writes_no_more(make_run: MakeRun, who: dict[str, Any]) -> None:
     run = make_run()
     with Reporter(run) as report:
         report.update(state="running", step=3)
-        other = dataclasses.replace(run.status(), host="gpu2", pid=1, step=7)
+        other = dataclasses.replace(run.status(), step=7, **who)
 
         def work() -> None:
             run.write_status(other)
@@ -221,7 +292,7 @@ def test_a_worker_that_was_taken_for_lost_writes_no_more(make_run: MakeRun) -> N
 
         assert report.finish(work, cancelled="Cancelled.") == "failed"
     status = run.status()
-    assert (status.host, status.step, status.state) == ("gpu2", 7, "running")
+    assert (status.host, status.pid_key, status.step, status.state) == (other.host, other.pid_key, 7, "running")
 
 
 def test_a_task_is_handed_over_as_well(make_run: MakeRun, announced: list[list[str]], queue: Queue) -> None:

@@ -16,11 +16,11 @@ from typing import Any
 import psutil
 import pytest
 
-from scetm_core import jobs, keys
+from scetm_core import broker, jobs, keys, liveness
 from scetm_core.errors import RunError
 from scetm_core.jobfolder import Status
 from scetm_core.runs import Run
-from scetm_core.waiting import queue_of
+from scetm_core.waiting import CLUSTER, queue_of
 
 MakeRun = Callable[..., Run]
 WaitUntil = Callable[..., None]
@@ -51,7 +51,7 @@ def no_worker(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
 def status_of(process: psutil.Process, **changes: Any) -> Status:
     """A status as a worker that is this process would write it."""
-    who = {"pid": process.pid, "pid_started": process.create_time(), "host": str(jobs.identity()["host"])}
+    who = {"pid": process.pid, "pid_started": process.create_time(), "host": str(liveness.identity()["host"])}
     return Status(**{"state": "running", "queued_at": 1.0, **who, **changes})
 
 
@@ -59,16 +59,16 @@ def status_of(process: psutil.Process, **changes: Any) -> Status:
 
 
 def test_a_process_that_runs_is_alive() -> None:
-    assert jobs.is_alive(Status(**{"state": "running", **jobs.identity()}))  # type: ignore[arg-type]
+    assert liveness.is_alive(Status(**{"state": "running", **liveness.identity()}))  # type: ignore[arg-type]
 
 
 def test_a_process_that_ended_is_not(child: Callable[[str], subprocess.Popen[bytes]]) -> None:
     process = child("input()")
     status = status_of(psutil.Process(process.pid))
-    assert jobs.is_alive(status)
+    assert liveness.is_alive(status)
     process.kill()
     process.wait()
-    assert not jobs.is_alive(status)
+    assert not liveness.is_alive(status)
 
 
 def test_a_dead_child_nobody_waited_for_is_not_alive(
@@ -80,12 +80,12 @@ def test_a_dead_child_nobody_waited_for_is_not_alive(
     os.kill(process.pid, signal.SIGKILL)
     wait_until(lambda: seen.status() == psutil.STATUS_ZOMBIE)
     os.kill(process.pid, 0)  # the system still knows it
-    assert not jobs.is_alive(status)
+    assert not liveness.is_alive(status)
 
 
 def test_another_process_with_the_same_number_is_not_the_worker() -> None:
     me = psutil.Process()
-    assert not jobs.is_alive(status_of(me, pid_started=me.create_time() - 1000))
+    assert not liveness.is_alive(status_of(me, pid_started=me.create_time() - 1000))
 
 
 @pytest.mark.parametrize("clock", [0.0, -900.0, 900.0], ids=["as here", "slow", "fast"])
@@ -93,28 +93,71 @@ def test_a_worker_on_another_host_is_alive_while_its_heart_beats_whatever_its_cl
     monkeypatch: pytest.MonkeyPatch, clock: float
 ) -> None:
     me, here = psutil.Process(), [1000.0]
-    monkeypatch.setattr(jobs, "_seen", {})
-    monkeypatch.setattr(jobs.time, "monotonic", lambda: here[0])
+    monkeypatch.setattr(liveness, "_seen", {})
+    monkeypatch.setattr(liveness.time, "monotonic", lambda: here[0])
     status = status_of(me, host="elsewhere", heartbeat=time.time() + clock)
-    assert jobs.is_alive(status)
+    assert liveness.is_alive(status)
     for _ in range(3):
-        here[0] += jobs.STALE_SECONDS - 1
+        assert looked_at(status, here, seconds=liveness.STALE_SECONDS - 1)
         status = dataclasses.replace(status, heartbeat=status.heartbeat + 5)
-        assert jobs.is_alive(status)
-    here[0] += jobs.STALE_SECONDS - 1
-    assert jobs.is_alive(status)
-    here[0] += 2
-    assert not jobs.is_alive(status)
+        assert liveness.is_alive(status)
+    assert looked_at(status, here, seconds=liveness.STALE_SECONDS - 1)
+    assert not looked_at(status, here, seconds=2)
 
 
-def test_a_worker_on_another_host_dead_for_hours_is_not_waited_for_until_it_beats(
+def looked_at(status: Status, here: list[float], *, seconds: float) -> bool:
+    """Look at a worker for so long, by the clock of this process; whether it is alive at the end."""
+    until = here[0] + seconds
+    while here[0] < until:
+        here[0] = min(here[0] + 1, until)
+        alive = liveness.is_alive(status)
+    return alive
+
+
+def test_time_in_which_nobody_could_look_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = [1000.0]
+    monkeypatch.setattr(liveness, "_seen", {})
+    monkeypatch.setattr(liveness.time, "monotonic", lambda: here[0])
+    status = status_of(psutil.Process(), host="elsewhere", heartbeat=time.time())
+    assert looked_at(status, here, seconds=60)
+    here[0] += 3600  # the file server is away
+    assert looked_at(status, here, seconds=30)
+    assert not looked_at(status, here, seconds=liveness.STALE_SECONDS)
+
+
+def test_a_worker_on_another_host_dead_for_hours_is_shown_as_lost_until_it_beats_and_not_taken_for_dead(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(jobs, "_seen", {})
-    status = status_of(psutil.Process(), host="elsewhere", heartbeat=time.time() - 2 * jobs.WORLDS_APART)
-    assert not jobs.is_alive(status)
-    assert not jobs.is_alive(status)
-    assert jobs.is_alive(dataclasses.replace(status, heartbeat=status.heartbeat + 5))
+    monkeypatch.setattr(liveness, "_seen", {})
+    status = status_of(psutil.Process(), host="elsewhere", heartbeat=time.time() - 2 * liveness.WORLDS_APART)
+    assert liveness.is_alive(status), "its clock may be wrong"
+    assert not liveness.looks_alive(status)
+    assert not liveness.looks_alive(status)
+    assert liveness.looks_alive(dataclasses.replace(status, heartbeat=status.heartbeat + 5))
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc to know a process by its start since boot")
+@pytest.mark.parametrize("world", ["another-boot.{pids}", "{boot}.1"], ids=["machine", "container"])
+def test_a_worker_elsewhere_that_has_the_name_of_this_host_is_known_by_its_heartbeat(
+    monkeypatch: pytest.MonkeyPatch, world: str
+) -> None:
+    here = [1000.0]
+    monkeypatch.setattr(liveness, "_seen", {})
+    monkeypatch.setattr(liveness.time, "monotonic", lambda: here[0])
+    boot, _, pids = str(liveness.identity()["pid_key"]).partition("/")[0].partition(".")
+    key = f"{world.format(boot=boot, pids=pids)}/1"
+    status = status_of(psutil.Process(), pid_key=key, heartbeat=time.time())
+    assert looked_at(status, here, seconds=60), "no process here says anything of it"
+    assert not looked_at(status, here, seconds=liveness.STALE_SECONDS)
+
+
+def test_a_worker_that_ends_while_one_looks_is_not_called_lost(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run()
+    said = [status_of(psutil.Process(), pid_started=1.0), Status(state="done")]
+    monkeypatch.setattr(Run, "status", lambda self: said.pop(0) if len(said) > 1 else said[0])
+    assert jobs.state(run) == "done"
 
 
 def test_a_run_just_queued_waits_and_one_never_picked_up_is_lost(make_run: MakeRun) -> None:
@@ -193,6 +236,58 @@ def test_a_run_with_a_worker_gets_no_second_one(make_run: MakeRun, no_worker: li
     with pytest.raises(RunError, match=f"tiny is already {state}"):
         jobs.start(run)
     assert no_worker == []
+
+
+def test_two_who_ask_at_once_start_one_worker(make_run: MakeRun, no_worker: list[list[str]]) -> None:
+    run = make_run()
+    assert not jobs.was_started(run)
+    jobs.start(run)
+    queued_at = run.status().queued_at
+    with pytest.raises(RunError, match="tiny is already queued"):
+        jobs.start(run)
+    assert jobs.was_started(run)
+    assert len(no_worker) == 1
+    assert run.status().queued_at == queued_at
+    run.write_status(dataclasses.replace(run.status(), queued_at=1.0))  # no worker has come for minutes
+    jobs.start(run)
+    assert len(no_worker) == 2
+
+
+def test_a_run_whose_worker_could_not_be_started_may_be_started_again(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError("no processes left")
+
+    monkeypatch.setattr(jobs.subprocess, "run", fail)
+    run = make_run()
+    for _ in range(2):
+        with pytest.raises(RunError, match="no processes left"):
+            jobs.start(run)
+
+
+def test_a_run_that_only_looks_lost_is_not_started(make_run: MakeRun, no_worker: list[list[str]]) -> None:
+    run = make_run()
+    run.write_status(status_of(psutil.Process(), pid_started=1.0))
+    with jobs.hold(run), pytest.raises(RunError, match="already being worked on"):
+        jobs.start(run)
+    assert run.status().pid is not None, "its worker would end"
+    jobs.start(run)
+    assert len(no_worker) == 1
+
+
+def test_links_leave_server_and_worker_the_same_queue(
+    make_run: MakeRun, runs_folder: Path, tmp_path: Path, no_worker: list[list[str]]
+) -> None:
+    make_run()
+    elsewhere = tmp_path / "large disk"
+    runs_folder.rename(elsewhere)
+    runs_folder.symlink_to(elsewhere, target_is_directory=True)
+    run = Run(runs_folder / "tiny")
+    jobs.start(run)
+    told = [Path(word) for word in no_worker[0] if word.endswith("/tiny")]
+    assert len(told) == 2, "supervisor and worker"
+    assert {queue_of(path).folder for path in told} == {queue_of(run.path).folder}
 
 
 def test_cancelling_a_live_run_leaves_the_rest_to_its_worker(make_run: MakeRun) -> None:
@@ -306,6 +401,23 @@ def test_a_damaged_run_does_not_hold_up_the_queue(make_run: MakeRun, text: str) 
         assert is_our_turn
 
 
+def test_what_a_cluster_left_at_work_does_not_count_once_its_broker_is_gone(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = queued(make_run, "here", 1.0)
+    queue = queue_of(run.path)
+    for name, status in (("dead", status_of(psutil.Process(), pid_started=1.0)), ("done", Status(state="done"))):
+        left = make_run(name)
+        left.write_status(status)
+        queue.begin(dataclasses.replace(queue.entry_of(left.path), engine=CLUSTER))
+    monkeypatch.setenv(broker.VARIABLE, "redis://nowhere.invalid:1/0")
+    with jobs.take_turn(run, n_slots=1):
+        assert len(queue.working()) == 3, "the cluster looks after its own"
+    monkeypatch.delenv(broker.VARIABLE)
+    with jobs.take_turn(run, n_slots=1):
+        assert [entry.path for entry in queue.working()] == ["runs/here"]
+
+
 def test_a_slot_is_free_again_after_an_error(make_run: MakeRun) -> None:
     def fail(run: Run) -> None:
         with jobs.take_turn(run, n_slots=1):
@@ -321,7 +433,7 @@ def test_a_slot_is_free_again_after_an_error(make_run: MakeRun) -> None:
 
 def test_threads_are_shared_between_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs.os, "cpu_count", lambda: 8)
-    assert [jobs.threads_per_run(n_slots) for n_slots in (1, 2, 3, 16)] == [8, 4, 2, 1]
+    assert [jobs.threads_per_run(n_slots) for n_slots in (0, 1, 2, 3, 16)] == [8, 8, 4, 2, 1]
 
 
 def test_slots_are_kept_out_of_the_list_of_runs(make_run: MakeRun, runs_folder: Path) -> None:
@@ -346,7 +458,7 @@ def workers(make_run: MakeRun) -> Iterator[Callable[..., Run]]:
     yield make
     for run in made:
         status = run.status()
-        if status.pid is not None and jobs.is_alive(status):
+        if status.pid is not None and liveness.is_alive(status):
             os.kill(status.pid, signal.SIGKILL)
 
 

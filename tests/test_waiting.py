@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +13,7 @@ from scetm_core import broker, keys
 from scetm_core.__main__ import main
 from scetm_core.accounts import Accounts
 from scetm_core.errors import AccessError, ConfigError
-from scetm_core.waiting import ANY, CLUSTER, CPU, GPU, HERE, Entry, Queue, home_of, priorities, queue_of
+from scetm_core.waiting import CLUSTER, CPU, GPU, HERE, TASKS, Entry, Queue, home_of, priorities, queue_of
 
 
 @pytest.fixture
@@ -19,9 +21,9 @@ def queue(tmp_path: Path) -> Queue:
     return Queue(tmp_path)
 
 
-def entry(name: str, user: str = "", queued_at: float = 1.0, *, engine: str = CLUSTER, lane: str = ANY) -> Entry:
+def entry(name: str, user: str = "", queued_at: float = 1.0, **others: Any) -> Entry:
     path = f"users/{user}/runs/{name}" if user else f"runs/{name}"
-    return Entry(path=path, user=user, engine=engine, lane=lane, queued_at=queued_at)
+    return Entry(**{"path": path, "user": user, "engine": CLUSTER, "queued_at": queued_at, **others})
 
 
 def order(queue: Queue, *, lanes: tuple[str, ...] = (GPU, CPU)) -> list[str]:
@@ -57,6 +59,62 @@ def test_who_has_less_at_work_goes_first(queue: Queue) -> None:
     fill(queue, entry("anna-0", "anna", 1.0), entry("bert-0", "bert", 2.0))
     queue.begin(entry("anna-at-work", "anna"))
     assert order(queue) == ["bert-0", "anna-0"]
+
+
+def test_who_trains_on_a_gpu_does_not_starve_where_other_workers_are_asked(queue: Queue) -> None:
+    queue.begin(entry("anna-trains", "anna", lane=GPU))
+    for lane in (CPU, TASKS):
+        fill(queue, *(entry(f"bert-{lane}-{n}", "bert", n, lane=lane) for n in range(1, 4)))
+        fill(queue, entry(f"anna-{lane}", "anna", 9.0, lane=lane))
+        happened = []
+        for _ in range(2):  # each ends before the next begins
+            first = next(queue.in_order(CLUSTER, working=queue.working(), lanes=[lane]))
+            queue.begin(first)
+            queue.leave(first)
+            happened.append(first.user)
+        assert happened == ["bert", "anna"]
+
+
+def test_a_turn_in_training_is_none_in_what_pages_ask_for(queue: Queue) -> None:
+    for user in ("bert", "anna"):
+        queue.begin(entry("before", user, lane=TASKS))
+        queue.leave(entry("before", user, lane=TASKS))
+    queue.begin(entry("trained", "bert"))
+    queue.leave(entry("trained", "bert"))
+    fill(queue, entry("anna-asks", "anna", 1.0, lane=TASKS), entry("bert-asks", "bert", 2.0, lane=TASKS))
+    assert order(queue, lanes=(TASKS,)) == ["bert-asks", "anna-asks"]
+
+
+def test_turns_do_not_follow_the_clocks_of_machines(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(queue, *(entry(f"{user}-{n}", user, n) for user in ("anna", "bert") for n in range(1, 4)))
+    happened = []
+    for ahead in (10**18, 0, 0, 0, 0, 0):  # the first is handed out by a machine thirty years ahead
+        first = next(queue.in_order(CLUSTER, working=[]))
+        with monkeypatch.context() as clock:
+            clock.setattr(time, "time_ns", lambda ahead=ahead: 10**18 + ahead)
+            clock.setattr(time, "time", lambda ahead=ahead: (10**18 + ahead) / 1e9)
+            queue.begin(first)
+        queue.leave(first)
+        happened.append(first.user)
+    assert happened == ["anna", "bert"] * 3
+
+
+@pytest.mark.parametrize("text", ["", "x", "\xff", "9" * 5000])
+def test_a_damaged_turn_counts_as_none(queue: Queue, text: str) -> None:
+    fill(queue, entry("anna-0", "anna", 1.0), entry("bert-0", "bert", 2.0))
+    queue.begin(entry("anna-before", "anna"))
+    queue.leave(entry("anna-before", "anna"))
+    assert order(queue) == ["bert-0", "anna-0"]
+    (turn,) = (queue.folder / keys.TURNS_FOLDER).iterdir()
+    turn.write_text(text, encoding="latin-1")
+    assert order(queue) == ["anna-0", "bert-0"]
+
+
+def test_what_lost_its_worker_goes_before_what_is_new_but_not_before_a_higher_priority(queue: Queue) -> None:
+    (queue.home / keys.ACCOUNTS_FILE).write_text(json.dumps({"accounts": {"carl": {"priority": 1}}}))
+    queue.begin(entry("anna-at-work", "anna"))
+    fill(queue, entry("new", "bert", 1.0), entry("lost", "anna", 9.0, attempt=1), entry("urgent", "carl", 10.0))
+    assert order(queue) == ["urgent", "lost", "new"]
 
 
 def test_a_higher_priority_goes_before_all_that(queue: Queue) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scetm_core import jobs, keys
+from scetm_core import jobs, keys, reporter, worker
 from scetm_core.errors import DataError, RunError
 from scetm_core.jobfolder import Status
 from scetm_core.runs import Run
@@ -33,6 +34,36 @@ def unscored(monkeypatch: pytest.MonkeyPatch) -> None:
     from scetm_core import analysis
 
     monkeypatch.setattr(analysis, "embed_and_score", lambda run, report, result, seconds: run.write_result(result))
+
+
+def test_a_worker_of_a_run_that_another_has_says_so_by_its_exit_status(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "set_up_process", lambda job: None)
+    run = make_run()
+    with jobs.hold(run):
+        assert worker.main([str(run.path)]) == jobs.HELD
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_processes_that_hang_in_each_other_are_ended_some_time_after_a_cancel(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., None], world: int
+) -> None:
+    ended: list[tuple[int, str]] = []
+    monkeypatch.setattr(reporter, "HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr(reporter, "HEED_SECONDS", 0.05)
+    monkeypatch.setattr(reporter.processes, "world", lambda: world)
+    run = make_run()
+    monkeypatch.setattr(reporter.os, "_exit", lambda code: ended.append((code, run.status().state)))
+    with reporter.Reporter(run) as report:
+        report.update(state="running")
+        time.sleep(0.2)
+        assert ended == [], "nobody wanted it to stop"
+        run.request_cancel()
+        if world > 1:
+            wait_until(lambda: ended)
+        time.sleep(0.2)
+    assert ended[:1] == ([(1, "cancelled")] if world > 1 else []), "torchrun ends the others"
 
 
 @pytest.mark.slow

@@ -89,9 +89,11 @@ def follow_task(prefix: str, kind: str, name: tuple[str, str]) -> None:
             run = studio.open_run(run_id)
         except RunError as error:  # deleted under the open page
             return notice(str(error)), {"display": "none"}, True, no_update
-        task, stamp = find_task(run, kind, name), studio.table_stamp(run, kind, name)
+        task = find_task(run, kind, name)
+        is_over = task is None or task.status().state in FINISHED  # what looks lost may come back, so it is looked at
         view, is_at_work = progress_of(task)
-        return view, {} if is_at_work else {"display": "none"}, not is_at_work, stamp if stamp != seen else no_update
+        stamp = studio.table_stamp(run, kind, name)  # after the state: what is done has its table
+        return view, {} if is_at_work else {"display": "none"}, is_over, stamp if stamp != seen else no_update
 
     @callback(
         Output(tick_of(prefix), "disabled", allow_duplicate=True),

@@ -5,14 +5,14 @@ from __future__ import annotations
 import socket
 
 from pages._shared.parts import STATE_WORDS
-from scetm_core import jobs
+from scetm_core import jobs, liveness
 from scetm_core.jobfolder import JobFolder, Status
 
 
 def queue_words(job: JobFolder) -> list[str]:
     """Why a job waits, and its place: ``["The worker on gpu2 was lost at step 1,200; ...", "3rd in the queue"]``."""
     status, place = job.status(), jobs.place_in_queue(job)
-    if place is None and status.host and not jobs.is_alive(status):
+    if place is None and status.host and not liveness.looks_alive(status):
         return [f"The worker on {status.host} was lost; another one takes over"]
     return [status.message.rstrip(".") or STATE_WORDS["queued"], place_words(place)]
 

@@ -104,7 +104,7 @@ def buttons(run: Run) -> list[Component]:
 def _is_new(run: Run) -> bool:
     """Whether nobody has started the run yet."""
     status = run.status()
-    return status.state == "queued" and status.pid is None and not jobs.is_in_cluster(run)
+    return status.state == "queued" and not jobs.was_started(run) and not jobs.is_in_cluster(run)
 
 
 def _shown(is_shown: bool) -> dict[str, str]:

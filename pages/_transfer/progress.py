@@ -93,7 +93,8 @@ def follow_transfer(_tick: int | None, run_id: str) -> tuple[Any, Any, Any, bool
             f"/transfer?run={run_id}&done=1",
         )  # another URL: drawn anew
     is_moving = state in ("queued", "running")
-    return view(run), _shown(is_moving), _shown(jobs.can_resume(run)), not is_moving, no_update
+    is_over = not is_moving and state != "lost"  # what looks lost may only have been cut off for a while
+    return view(run), _shown(is_moving), _shown(jobs.can_resume(run)), is_over, no_update
 
 
 @callback(

@@ -32,7 +32,8 @@ from scetm_core import processes
 from scetm_core.errors import ConfigError, TrainingError
 
 GROUP = 16  # cells that are dealt out together, and thinned by one random generator
-PATIENCE = datetime.timedelta(days=7)  # for the first process may wait in line; one that dies is noticed at once
+PATIENCE = datetime.timedelta(days=7)  # until the first process comes: it may wait in line
+TIMEOUT = datetime.timedelta(hours=1)  # for what they do together; one that dies is noticed at once, one that hangs so
 _FAILED = "failed"  # key of the store under which a process that fails leaves its last words
 _DEVICE = "device"  # and that under which the first one says where to train
 
@@ -291,7 +292,7 @@ def joined(device: str | None = None) -> Iterator[Ranks]:
             store=store,
             rank=ranks.rank,
             world_size=ranks.world,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
         )
         yield ranks
     except Exception as error:

@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-from scetm_core import jobs
+from scetm_core import liveness
 from scetm_core.jobfolder import JobFolder
 
 
@@ -16,7 +16,7 @@ def main() -> None:
     job, how = JobFolder(Path(sys.argv[1])), sys.argv[2]
     if how == "before it begins":
         sys.exit(3)
-    job.write_status(dataclasses.replace(job.status(), state="running", stage="training", **jobs.identity()))  # type: ignore[arg-type]
+    job.write_status(dataclasses.replace(job.status(), state="running", stage="training", **liveness.identity()))  # type: ignore[arg-type]
     if how == "memory":
         hoard = []
         while True:

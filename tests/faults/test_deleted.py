@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from pages._shared import studio
-from scetm_core import jobs
+from scetm_core import jobs, liveness
 from scetm_core.errors import RunError
 from scetm_core.jobfolder import Status
 from scetm_core.runs import Run
@@ -78,7 +78,7 @@ def test_pages_that_look_at_it_say_so_and_stop_looking(
 
     show(home)
     run = make_run()
-    run.write_status(Status(state="running", step=5, max_steps=30, **jobs.identity()))  # type: ignore[arg-type]
+    run.write_status(Status(state="running", step=5, max_steps=30, **liveness.identity()))  # type: ignore[arg-type]
     view, *_, more = live.follow_run(None, 1, run.id, -1, None)
     assert "running" in words_in(view)
     assert more == -1

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import torch
 
-from scetm_core import jobs, keys
+from scetm_core import jobs, keys, liveness
 from scetm_core.__main__ import main
 from scetm_core.config import RunConfig
 from scetm_core.doctor import examine
@@ -232,7 +232,7 @@ def test_what_is_wrong_is_found_then_mended_once_and_nothing_is_deleted(
 @pytest.mark.parametrize("damage", [damage_checkpoint, damage_names, damage_result, cut_curve, leave_draft])
 def test_a_run_that_is_being_worked_on_is_left_alone(damage: Callable[[Run], Path], home: Path, well: Run) -> None:
     damage(well)
-    well.write_status(Status(state="running", **jobs.identity()))  # type: ignore[arg-type]
+    well.write_status(Status(state="running", **liveness.identity()))  # type: ignore[arg-type]
     before = snapshot(home)
     found = examine(home, mend=True)
     assert [(finding.place, finding.level) for finding in found] == [("runs/well", "note")]
@@ -251,7 +251,7 @@ def test_a_run_whose_lock_is_held_is_left_alone(home: Path, well: Run) -> None:
 
 def test_a_task_that_is_at_work_and_a_draft_being_written_are_left_alone(home: Path, well: Run) -> None:
     task = well.path / keys.TASKS_FOLDER / "differential-cell_type"
-    (task / keys.STATUS_FILE).write_text(json.dumps({"state": "running", **jobs.identity()}))
+    (task / keys.STATUS_FILE).write_text(json.dumps({"state": "running", **liveness.identity()}))
     (task / keys.REQUEST_FILE).unlink()
     draft_of(well.path / keys.TOPIC_NAMES_FILE).write_text("{")
     before = snapshot(home)

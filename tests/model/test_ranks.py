@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 import itertools
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -17,7 +19,7 @@ import torch
 from scetm_core import jobs, processes
 from scetm_core.data import simulate
 from scetm_core.errors import ConfigError
-from scetm_core.model.ranks import ALONE, GROUP, Share, SharedBatchNorm, _Several
+from scetm_core.model.ranks import ALONE, GROUP, Share, SharedBatchNorm, _Several, joined
 from scetm_core.runs import Run
 from scetm_core.training_checks import refuse_empty_shares
 from tests import together
@@ -96,6 +98,32 @@ def test_without_torchrun_a_process_is_alone(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("WORLD_SIZE", "4")  # as other launchers and clusters set it for their own ends
     monkeypatch.setenv("RANK", "2")
     assert (processes.rank(), processes.world(), processes.local_world()) == (0, 1, 1)
+
+
+def test_the_first_process_is_waited_for_for_days_one_that_hangs_for_an_hour(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = {"TORCHELASTIC_RUN_ID": "a test", "WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "here", "MASTER_PORT": "1"}
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    waits: dict[str, datetime.timedelta] = {}
+
+    class Store:
+        def __init__(self, *_: Any, timeout: datetime.timedelta, **__: Any) -> None:
+            waits["the first"] = timeout
+
+        def get(self, _: str) -> bytes:
+            return b"cpu"
+
+    def init(*_: Any, timeout: datetime.timedelta, **__: Any) -> None:
+        waits["each other"] = timeout
+
+    monkeypatch.setattr(torch.distributed, "TCPStore", Store)
+    monkeypatch.setattr(torch.distributed, "PrefixStore", lambda _, store: store)
+    monkeypatch.setattr(torch.distributed, "init_process_group", init)
+    with joined() as ranks:
+        assert ranks.world == 2
+    assert waits == {"the first": datetime.timedelta(days=7), "each other": datetime.timedelta(hours=1)}
 
 
 # ---- two processes and one --------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import pytest
 from dash import no_update
 
 from pages._shared import studio
-from scetm_core import jobs, keys, tasks
+from scetm_core import jobs, keys, liveness, tasks
 from scetm_core.errors import ScetmError
 from scetm_core.genesets import write_gmt
 from scetm_core.jobfolder import Status
@@ -126,6 +126,17 @@ def test_a_map_that_was_begun_and_not_finished_is_offered(
     with triggered("embedding-start.n_clicks"):
         assert embedding.start_or_offer(True, "genes", 1, run.id) == {"display": "none"}
     assert len(spawned) == 2
+
+
+def test_a_map_whose_worker_is_lost_is_offered_though_it_is_looked_at(
+    embedding: ModuleType, run: Run, spawned: list[tasks.Task], triggered: Trigger
+) -> None:
+    task = tasks.ask(run, "genes", embedding.MapRequest(points="genes"))
+    gone = {**liveness.identity(), "pid_started": 1.0, "pid_key": ""}
+    task.write_status(Status(**{"state": "running", "queued_at": 2e9, **gone}))
+    with triggered("embedding-task-tick.disabled"):
+        assert embedding.start_or_offer(False, "genes", None, run.id) == {}
+    assert len(spawned) == 1
 
 
 def test_a_map_is_worked_out_anew_once_the_result_has_changed(

@@ -12,7 +12,7 @@ import pytest
 from dash import no_update
 
 from pages._shared.studio import Studio
-from scetm_core import jobs
+from scetm_core import liveness
 from scetm_core.jobfolder import Status
 from scetm_core.runs import Run
 
@@ -22,7 +22,7 @@ Trigger = Callable[..., Any]
 
 
 def alive(**changes: Any) -> Status:
-    return Status(**{"state": "running", "queued_at": time.time(), **jobs.identity(), **changes})  # type: ignore[arg-type]
+    return Status(**{"state": "running", "queued_at": time.time(), **liveness.identity(), **changes})  # type: ignore[arg-type]
 
 
 def test_a_finished_run_shows_state_scores_time_and_age(

@@ -24,7 +24,7 @@ from scetm_core.accounts import Accounts
 from scetm_core.errors import AccessError, RunError
 from scetm_core.files import write_atomically
 from scetm_core.jobfolder import Status, new_status
-from scetm_core.jobs import identity
+from scetm_core.liveness import identity
 from scetm_core.requests import EnrichmentRequest, request_as_json
 from scetm_core.runs import Run
 from scetm_core.waiting import Queue

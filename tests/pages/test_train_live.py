@@ -16,7 +16,7 @@ from dash import dcc, no_update
 from dash.development.base_component import Component
 
 from pages._shared.studio import Studio
-from scetm_core import jobs
+from scetm_core import jobs, liveness
 from scetm_core.errors import AccessError, RunError
 from scetm_core.jobfolder import Status
 from scetm_core.runs import Run
@@ -30,7 +30,7 @@ MakeRun = Callable[..., Run]
 
 def alive(**changes: Any) -> Status:
     now = time.time()
-    return Status(**{"state": "running", "queued_at": now, "started_at": now, **jobs.identity(), **changes})  # type: ignore[arg-type]
+    return Status(**{"state": "running", "queued_at": now, "started_at": now, **liveness.identity(), **changes})  # type: ignore[arg-type]
 
 
 STATUSES: dict[str, Callable[[], Status]] = {

@@ -17,7 +17,7 @@ from dash.development.base_component import Component
 
 from pages._shared import studio
 from pages._shared.studio import Studio
-from scetm_core import jobs, keys
+from scetm_core import jobs, keys, liveness
 from scetm_core.config import DataConfig, RunConfig, TransferConfig, run_config_from_flat
 from scetm_core.data.simulate import simulate
 from scetm_core.jobfolder import Status
@@ -287,11 +287,14 @@ def test_a_transfer_under_way_shows_its_progress_and_then_its_result(
     config = dataclasses.replace(source.config, name="going", transfer=TransferConfig(source_run=SOURCE))
     run = Run.create(own_studio.runs_folder / "going", config)
     run.write_status(Status(state="running", stage="inferring", message="Embedding the cells.", pid=1))
-    monkeypatch.setattr(jobs, "is_alive", lambda status: True)
+    monkeypatch.setattr(liveness, "is_alive", lambda status: True)
     assert "Embedding the cells" in words_in(page.layout(run="going"))
     view, cancel, resume, is_still, href = progress.follow_transfer(1, "going")
     assert "Embedding the cells" in words_in(view)
     assert (cancel, is_still, href) == ({}, False, no_update)
+    monkeypatch.setattr(liveness, "is_alive", lambda status: False)
+    _, cancel, resume, is_still, _ = progress.follow_transfer(1, "going")
+    assert (cancel, resume, is_still) == ({"display": "none"}, {}, False), "it may come back"
     run.write_status(Status(state="failed", message="Hardly any gene of the model is in the target."))
     view, cancel, resume, is_still, _ = progress.follow_transfer(2, "going")
     assert "Hardly any gene" in words_in(view)

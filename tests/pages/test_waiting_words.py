@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pages._shared.studio import Studio
-from scetm_core import broker, handover, jobs
+from scetm_core import broker, handover, jobs, liveness
 from scetm_core.jobfolder import Status
 from scetm_core.requests import MapRequest
 from scetm_core.runs import Run
@@ -26,7 +26,7 @@ def cluster(app: Any, own_studio: Studio, monkeypatch: pytest.MonkeyPatch) -> Qu
     """The queue of a cluster that has no worker."""
     monkeypatch.setenv(broker.VARIABLE, "redis://nowhere.invalid:1/0")
     monkeypatch.setattr(broker, "announce", lambda lanes: True)
-    monkeypatch.setattr(jobs, "_seen", {})
+    monkeypatch.setattr(liveness, "_seen", {})
     return Queue(own_studio.home)
 
 
@@ -60,7 +60,21 @@ def test_a_page_does_not_start_a_run_that_waits_for_a_worker_again(
     assert run.status().queued_at == queued_at
 
 
-def test_a_lost_worker_is_told_of_and_who_takes_over(cluster: Queue, make_shown_run: MakeRun, words_in: Words) -> None:
+def test_a_page_does_not_start_a_run_anew_that_another_tab_has_just_started(
+    app: Any, make_shown_run: MakeRun, find: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pages._train import live
+
+    run = make_shown_run()
+    assert find(live.layout(run), "train-start").data == run.id
+    monkeypatch.setattr(jobs, "spawn", lambda *_, **__: None)  # no worker has said anything yet
+    jobs.start(run)
+    assert find(live.layout(run), "train-start").data is None
+
+
+def test_a_lost_worker_is_told_of_and_who_takes_over(
+    cluster: Queue, make_shown_run: MakeRun, words_in: Words, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from pages._train import live
     from pages._transfer import progress
 
@@ -69,6 +83,8 @@ def test_a_lost_worker_is_told_of_and_who_takes_over(cluster: Queue, make_shown_
     handover.claim(cluster, LANES)
     lose(run, "gpu2")
     assert "The worker on gpu2 was lost; another one takes over" in words_in(live.summary(run))
+    assert handover.look_after(cluster) == [], "its clock may be wrong"
+    monkeypatch.setattr(liveness, "STALE_SECONDS", 0.0)
     handover.look_after(cluster)
     expected = "The worker on gpu2 was lost at step 1,200; waiting for another, attempt 2 of 3"
     for page in (live.summary(run), progress.view(run)):
@@ -79,7 +95,7 @@ def test_a_lost_worker_is_told_of_and_who_takes_over(cluster: Queue, make_shown_
 def test_a_run_at_work_elsewhere_says_where(app: Any, make_shown_run: MakeRun, words_in: Words) -> None:
     from pages._train import live
 
-    here = {"state": "running", "step": 3, "max_steps": 9, **jobs.identity()}
+    here = {"state": "running", "step": 3, "max_steps": 9, **liveness.identity()}
     run = make_shown_run(status=Status(**here))
     assert "on gpu2" not in words_in(live.summary(run))
     run.write_status(Status(**{**here, "host": "gpu2"}))

@@ -27,7 +27,7 @@ from pages._shared.studio import Studio
 from scetm_core import __version__, keys
 from scetm_core.accounts import Accounts
 from scetm_core.jobfolder import Status
-from scetm_core.jobs import identity
+from scetm_core.liveness import identity
 from scetm_core.runs import Run
 
 pytestmark = pytest.mark.usefixtures("look_anew")
