@@ -1,6 +1,7 @@
 """Does the worker of a job still live? Its process is looked up; one that cannot be seen is known by its heartbeat.
 
-A process can be seen from its own machine, if neither that was started anew nor a container lies between.
+A process can be seen from its own machine, unless a container lies between. It has ended if the machine was started
+anew since then.
 """
 
 from __future__ import annotations
@@ -49,10 +50,18 @@ def _process_key(pid: int) -> str:
 
 
 def _world() -> str:
-    """Within what a process number means something: this boot, and the container, whose names may be another's too."""
+    """Within what a process number means something, ``BOOT.CONTAINER.MACHINE``: names may be another's too."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{boot}.{os.stat('/proc/self/ns/pid').st_ino}"
+        return f"{boot}.{os.stat('/proc/self/ns/pid').st_ino}.{_machine()}"
+    except OSError:
+        return ""
+
+
+def _machine() -> str:
+    """What the system calls this machine, the same after a boot; empty in most containers."""
+    try:
+        return Path("/etc/machine-id").read_text(encoding="ascii", errors="replace").strip()
     except OSError:
         return ""
 
@@ -64,6 +73,8 @@ def is_alive(status: Status) -> bool:
     """
     if status.pid is None:
         return abs(time.time() - status.queued_at) < START_SECONDS
+    if _is_of_earlier_boot(status):
+        return False
     if _is_elsewhere(status):
         return _watch(status).silence < STALE_SECONDS
     try:
@@ -88,8 +99,17 @@ def looks_alive(status: Status) -> bool:
     return not (is_old and _is_elsewhere(status) and not _watch(status).has_beaten)
 
 
+def _is_of_earlier_boot(status: Status) -> bool:
+    """Whether a worker ran on this very machine, by its name and by what the system calls it, before it was started."""
+    theirs, ours = (world.split(".") for world in (status.pid_key.rpartition("/")[0], _world()))
+    is_same_machine = (
+        len(theirs) == len(ours) == 3 and theirs[2] == ours[2] != "" and status.host == socket.gethostname()
+    )
+    return is_same_machine and theirs[0] != ours[0]
+
+
 def _is_elsewhere(status: Status) -> bool:
-    """Whether a worker belongs to another machine, or container, also one of the same name; or to an earlier boot."""
+    """Whether a worker belongs to another machine, or container, also one of the same name."""
     is_of_another_world = status.pid_key != "" and status.pid_key.rpartition("/")[0] != _world()
     return is_of_another_world or status.host != socket.gethostname()
 

@@ -137,18 +137,31 @@ def test_a_worker_on_another_host_dead_for_hours_is_shown_as_lost_until_it_beats
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc to know a process by its start since boot")
-@pytest.mark.parametrize("world", ["another-boot.{pids}", "{boot}.1"], ids=["machine", "container"])
+@pytest.mark.parametrize(
+    "world",
+    ["another-boot.{pids}.another", "another-boot.{pids}.", "{boot}.1.{machine}"],
+    ids=["machine", "machine without an id", "container"],
+)
 def test_a_worker_elsewhere_that_has_the_name_of_this_host_is_known_by_its_heartbeat(
     monkeypatch: pytest.MonkeyPatch, world: str
 ) -> None:
     here = [1000.0]
     monkeypatch.setattr(liveness, "_seen", {})
     monkeypatch.setattr(liveness.time, "monotonic", lambda: here[0])
-    boot, _, pids = str(liveness.identity()["pid_key"]).partition("/")[0].partition(".")
-    key = f"{world.format(boot=boot, pids=pids)}/1"
+    boot, pids, machine = str(liveness.identity()["pid_key"]).partition("/")[0].split(".")
+    key = f"{world.format(boot=boot, pids=pids, machine=machine)}/1"
     status = status_of(psutil.Process(), pid_key=key, heartbeat=time.time())
     assert looked_at(status, here, seconds=60), "no process here says anything of it"
     assert not looked_at(status, here, seconds=liveness.STALE_SECONDS)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc to know a process by its start since boot")
+def test_what_ran_before_this_machine_was_started_is_gone_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(liveness, "_machine", lambda: "0123abcd")
+    _, pids, _ = str(liveness.identity()["pid_key"]).partition("/")[0].split(".")
+    status = status_of(psutil.Process(), pid_key=f"earlier.{pids}.0123abcd/1", heartbeat=time.time())
+    assert not liveness.is_alive(status)
+    assert liveness.is_alive(dataclasses.replace(status, host="another")), "a copy of this machine"
 
 
 def test_a_worker_that_ends_while_one_looks_is_not_called_lost(
