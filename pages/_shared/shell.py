@@ -82,11 +82,14 @@ def shell() -> Component:
 
 
 def _read_only_notice() -> Component | None:
-    """Said on every page of a home in which nothing can be kept."""
-    if studio.current().is_writable:
+    """Said on every page of a home in which nothing can be kept.
+
+    Dash looks at the whole shell at the very first request, before anybody has signed in: so it asks about the server.
+    """
+    if studio.of_server().is_writable:
         return None
     words = (
-        f"{studio.current().home} cannot be written to: runs can be looked at, but nothing can be trained, named, "
+        f"{studio.of_server().home} cannot be written to: runs can be looked at, but nothing can be trained, named, "
         "uploaded or kept. Ask for the right to write there, or start the app with another folder (--home)."
     )
     return html.Div(notice(words, title="For looking only", color="yellow"), className="spaced")

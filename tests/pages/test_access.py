@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +33,7 @@ PASSWORDS = {"alice": "correct horse alice", "bob": "correct horse bob"}
 TOKEN = "a-token-of-sixteen"
 PAGE = {"Accept": "text/html"}
 SECRET = "Bobs unpublished tumour"
+ROOT = Path(__file__).parents[2]
 
 SignIn = Callable[..., FlaskClient]
 
@@ -124,6 +127,26 @@ def test_a_stranger_is_led_to_the_door_and_back_to_where_it_wanted(stranger: Fla
     assert (answer.status_code, answer.headers["Location"]) == (303, "/cells?run=x&color=y")
     assert stranger.get("/", headers=PAGE).status_code == 200
     assert "version" in stranger.get("/health").json
+
+
+FIRST = """
+import sys
+from pathlib import Path
+from app import create_app
+from pages._shared.studio import Studio
+
+app = create_app(Studio(home=Path(sys.argv[1])))
+visitor = app.server.test_client()
+print(visitor.get("/sign-in").status_code, len(app.callback_map) > 100)
+"""
+
+
+def test_the_very_first_to_come_may_be_a_stranger(tmp_path: Path) -> None:
+    """In a process of its own: Dash makes itself ready at the first request, once."""
+    Accounts(tmp_path).add("alice", PASSWORDS["alice"])
+    command = [sys.executable, "-c", FIRST, str(tmp_path)]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    assert told.stdout.split() == ["200", "True"], told.stderr
 
 
 @pytest.mark.parametrize(
