@@ -28,6 +28,7 @@ WITHOUT_RUN = ("/", "/data", "/train", "/server")
 """Pages that are about no run."""
 
 BURGER = "nav-burger"
+GO = "shell-go"
 SHELL = "shell"
 
 TEAL = (
@@ -56,6 +57,7 @@ def shell() -> Component:
     return dmc.MantineProvider(
         [
             dcc.Location(id=ids.URL, refresh="callback-nav"),
+            dcc.Location(id=GO, refresh="callback-nav"),
             html.A("Skip to the page", href="#main", className="skip-link"),
             dmc.NotificationContainer(id="notifications", position="bottom-right"),
             *dialogs(),
@@ -187,22 +189,25 @@ def run_in(search: str | None) -> str | None:
 
 
 @callback(
-    Output(ids.URL, "search"),
-    Output(ids.URL, "pathname"),
+    Output(GO, "href"),
     Input(ids.RUN_PICKER, "value"),
     State(ids.URL, "search"),
     State(ids.URL, "pathname"),
     prevent_initial_call=True,
 )
 def go_to_run(run_id: str | None, search: str | None, pathname: str) -> Any:
-    """Look at another run on the same page; from pages about no run, go to its training."""
+    """Look at another run on the same page; from pages about no run, go to its training.
+
+    By a Location of its own: the picker follows the other one, and what goes round in a circle waits in Dash until no
+    other callback is under way, for as long as a training is watched.
+    """
     if not run_id or ctx.triggered_id != ids.RUN_PICKER or run_in(search) == run_id:
-        return no_update, no_update
+        return no_update
     shown = studio.find_run(None)
     if run_in(search) is None and shown is not None and shown.id == run_id:
-        return no_update, no_update  # the picker only names what is shown already
+        return no_update  # the picker only names what is shown already
     target = "/train" if pathname in ("/", "/data") else pathname
-    return f"?run={run_id}", target
+    return f"{target}?run={run_id}"
 
 
 clientside_callback(

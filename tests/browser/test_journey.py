@@ -69,6 +69,8 @@ def test_demo_data_train_cancel_resume_and_look(fresh_context: playwright.Browse
 
     # it moves, and a reloaded page and a second tab see the same
     expect(status(page)).to_contain_text(re.compile(r"step \d+ of 120"))
+    expect(page.locator("#run-picker")).to_have_value(re.compile("pancreas"))
+    assert "run=" in str(page.get_by_role("link", name="Cells", exact=True).get_attribute("href"))
     first = step_of(page)
     page.wait_for_function(
         "before => Number((document.querySelector('.status-line').innerText.match(/step (\\d+)/) ?? [])[1]) > before",

@@ -121,14 +121,32 @@ def test_picking_a_run_shows_it_on_the_page_or_its_training(
     make_shown_run("older")
     make_shown_run("newer")
     with triggered("run-picker.value"):
-        assert shell.go_to_run("older", "", pathname) == ("?run=older", target)
+        assert shell.go_to_run("older", "", pathname) == f"{target}?run=older"
 
 
 @pytest.mark.parametrize("search", [f"?run={DONE}", ""])
 def test_the_picker_that_follows_the_url_leads_nowhere(search: str, triggered: Trigger) -> None:
     with triggered("run-picker.value"):
-        assert shell.go_to_run(DONE, search, "/cells") == (no_update, no_update)
-        assert shell.go_to_run(None, search, "/cells") == (no_update, no_update)
+        assert shell.go_to_run(DONE, search, "/cells") is no_update
+        assert shell.go_to_run(None, search, "/cells") is no_update
+
+
+def test_what_follows_the_url_never_leads_back_to_it(app: Dash) -> None:
+    """Dash keeps circles waiting until nothing else is under way: a background callback may be, for minutes."""
+    app.server.test_client().get("/_dash-dependencies")
+    follows: dict[str, set[str]] = {}
+    for known in app._callback_list:
+        outputs = {name.split("@")[0] for name in known["output"].strip(".").split("...")}
+        for given in known["inputs"]:
+            follows.setdefault(f"{given['id']}.{given['property']}", set()).update(outputs)
+    for start in ("url.search", "url.pathname"):
+        reached, left = set(), list(follows[start])
+        while left:
+            name = left.pop()
+            reached.add(name)
+            left += follows.get(name, set()) - reached
+        assert "run-picker.value" in reached
+        assert start not in reached
 
 
 def test_a_page_shows_the_newest_run_that_has_a_result(app: Dash) -> None:
