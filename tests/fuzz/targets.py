@@ -112,14 +112,15 @@ def _all_of(answers: list[Callable[[], object]]) -> None:
     After two refusals the file is none, and the others would say the same.
     """
     from scetm_core.errors import ScetmError
+    from tests.fuzz.guard import has_taken_memory
 
     refusals = []
     for answer in answers:
         try:
             answer()
         except ScetmError as error:
-            if isinstance(error.__cause__, MemoryError):
-                raise error.__cause__ from None
+            if has_taken_memory(error):
+                raise error
             refusals.append(error)
             if len(refusals) == 2:
                 break
