@@ -81,7 +81,7 @@ _watch: list[_Watch] = []
 def watched(box: Path, *, also: tuple[Path, ...] = (), memory: int = MEMORY) -> Iterator[None]:
     """Run the body, which reads something in `box`; raises `Escaped` if anything else happens there."""
     if not _watch:
-        unpacked_length(np.zeros(1, dtype=np.uint8), 1)  # numba reads and writes its own cache
+        unpacked_length(np.frombuffer(b"0", dtype=np.uint8), 1)  # numba reads and writes its own cache
         _watch.append(_Watch())
     watch = _watch[0]
     before = _files_in(box)
