@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import zlib
 from pathlib import Path
 from typing import Any
@@ -128,7 +127,7 @@ def test_any_stretch_is_that_of_h5py(tmp_path: Path, how: str, dtype: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("how", "dtype"), [*itertools.product(set(HOW) - set(FAST), ["i4"]), ("gzip", ">i4"), ("gzip", "?")]
+    ("how", "dtype"), [*((how, "i4") for how in HOW if how not in FAST), ("gzip", ">i4"), ("gzip", "?")]
 )
 def test_other_kinds_are_left_to_h5py_once_measured(tmp_path: Path, how: str, dtype: str) -> None:
     node = write(tmp_path, VALUES.astype(dtype), **HOW[how])
