@@ -4,6 +4,7 @@
 
   const DRAG = { pan: "pan", lasso: "drawclosedpath", box: "drawrect" };
   const PAUSE = 180; // milliseconds without movement before a map is drawn anew
+  const chosen = {}; // id of a graph -> what dragging does there
   let modifiers = {};
 
   document.addEventListener("pointerup", (event) => { modifiers = { add: event.shiftKey, subtract: event.altKey }; }, true);
@@ -74,6 +75,7 @@
         if (graph.closest("[data-zoom-in-url]")) window.scetm.keepInUrl({ zoom: isWhole ? "" : ranges.map((end) => Number(end.toPrecision(5))).join(",") }, []);
       }, PAUSE);
     });
+    graph.on("plotly_afterplot", () => keepTool(graph, id)); // drawn by the server for a tool that was put away meanwhile
     graph.on("plotly_restyle", () => isPicture(graph) && props("hidden", hiddenIn(graph)));
     graph.on("plotly_doubleclick", () => {
       const full = graph.layout.meta?.full;
@@ -92,9 +94,13 @@
   /** Let dragging move the map or draw on it. */
   function dragOn(graphs, tool) {
     for (const id of graphs) {
-      const graph = document.getElementById(id)?.querySelector(".js-plotly-plot");
-      if (graph?.layout) window.Plotly.relayout(graph, { dragmode: DRAG[tool] || "pan" });
+      chosen[id] = DRAG[tool] || "pan";
+      keepTool(document.getElementById(id)?.querySelector(".js-plotly-plot"), id);
     }
+  }
+
+  function keepTool(graph, id) {
+    if (graph?.layout && chosen[id] && graph.layout.dragmode !== chosen[id]) window.Plotly.relayout(graph, { dragmode: chosen[id] });
   }
 
   /** As keepInUrl; on Explore the browser's Back leads to what was on screen before. */

@@ -144,9 +144,7 @@ def how_many(n_cells: int) -> str:
 def follow_tool(*graphs: str) -> None:
     """Register what the choice of a tool does on some graphs at once, without drawing them anew."""
     names = ", ".join(f"'{graph}'" for graph in graphs)
-    clientside_callback(
-        f"function (tool) {{ window.scetm.dragOn([{names}], tool); }}", Input(TOOL, "value"), prevent_initial_call=True
-    )
+    clientside_callback(f"function (tool) {{ window.scetm.dragOn([{names}], tool); }}", Input(TOOL, "value"))
 
 
 def map_inputs(graph: str) -> list[Any]:

@@ -9,9 +9,16 @@ from playwright.sync_api import Page, expect
 
 from tests.pages.by_hand import DONE
 
+MODE_IS = "([id, mode]) => document.querySelector(`#${id} .js-plotly-plot`)?.layout?.dragmode === mode"
+DRAWN_LATE = """() => {
+  const graph = document.querySelector("#explore-umap .js-plotly-plot");
+  return window.Plotly.react(graph, graph.data, { ...graph.layout, dragmode: "pan" }).then(() => true);
+}"""
+
 
 def draw_lasso(page: Page, graph: str, *, around: tuple[float, float, float, float], is_box: bool = False) -> None:
     """Drag around a part of a map, given as shares of its width and height."""
+    page.wait_for_function(MODE_IS, arg=[graph, "drawrect" if is_box else "drawclosedpath"])
     box = page.locator(f"#{graph} .nsewdrag").first.bounding_box()
     assert box is not None
     left, top, right, bottom = around
@@ -55,10 +62,21 @@ def test_a_link_brings_its_selection_to_somebody_else(page: Page) -> None:
     draw_lasso(page, "explore-umap", around=(0.1, 0.1, 0.9, 0.6), is_box=True)
     words = page.locator("#selection-words")
     expect(words).to_have_text(re.compile(r"cells: box$"))
+    expect(page).to_have_url(re.compile(r"selection=[0-9a-f]{12}"))
     said, address = words.inner_text(), page.url
     page.goto("/")
     page.goto(address)
     expect(words).to_have_text(said)
+
+
+def test_a_map_that_is_drawn_late_keeps_the_tool_that_was_taken_meanwhile(page: Page) -> None:
+    open_explore(page)
+    page.get_by_text("Box", exact=True).click()
+    page.wait_for_function(MODE_IS, arg=["explore-umap", "drawrect"])
+    assert page.evaluate(DRAWN_LATE)
+    page.wait_for_function(MODE_IS, arg=["explore-umap", "drawrect"])
+    page.get_by_text("Move", exact=True).click()
+    page.wait_for_function(MODE_IS, arg=["explore-umap", "pan"])
 
 
 def test_next_topic_moves_all_panels_and_back_leads_back(page: Page) -> None:
