@@ -90,21 +90,29 @@
   const NO_ANSWER = "The server does not answer. Is the app still running?";
   const csvButton = (graph) => document.getElementById(JSON.stringify({ graph, type: "export-csv" }));
 
+  const NOT_DRAWN = "The figure is not drawn yet. Close this, and try again once it is.";
+  const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
+
+  /** The plot of a graph, which may only be on its way; nothing if it does not come. */
+  async function drawn(graph) {
+    for (let tries = 0; tries < 100 && !plotOf(graph)?.data; tries += 1) await pause(100);
+    return plotOf(graph)?.data ? plotOf(graph) : null;
+  }
+
   /** A click on Export or Table: open the dialog at once, send the figure, tell the dialog what it got. */
   async function open(kind, run) {
     const { triggered, triggered_id: button } = window.dash_clientside.callback_context;
     if (!button || !triggered[0].value) return;
     const { graph } = button;
-    const shown = plotOf(graph);
-    if (!shown?.data) return;
     const isTable = kind === "export-table-open";
     const store = isTable ? "export-table-figure" : "export-figure";
     if (!isTable) clearPreview("export", graph);
     setProps(store, { data: null });
     setProps(isTable ? "export-table-dialog" : "export-dialog", { opened: true });
-    await new Promise((done) => setTimeout(done, 30)); // the dialog is seen first
+    await pause(30); // the dialog is seen first
+    const shown = await drawn(graph);
     const query = new URLSearchParams({ run: run || "", graph });
-    const { id, words } = await send(shown, query, isTable); // a table names what is pointed at
+    const { id, words } = shown ? await send(shown, query, isTable) : { words: NOT_DRAWN }; // a table names what is pointed at
     if (id) return void setProps(store, { data: { id, graph, run, has_table: Boolean(csvButton(graph)) } });
     setProps(isTable ? "export-table-words" : "export-preview-words", { children: words });
   }

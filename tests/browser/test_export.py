@@ -89,6 +89,19 @@ def test_a_figure_is_read_as_a_table(page: playwright.Page) -> None:
     assert len(pd.read_csv(saved.value.path())) == N_CELLS
 
 
+def test_a_click_before_the_figure_is_drawn_is_not_lost(page: playwright.Page) -> None:
+    open_cells(page)
+    plot = page.locator(f"#{UMAP} .js-plotly-plot").element_handle()
+    page.wait_for_function("plot => plot.data", arg=plot)
+    plot.evaluate("plot => plot.classList.remove('js-plotly-plot')")  # as before plotly has come
+    card = page.locator(".card", has=page.locator(f"#{UMAP}"))
+    card.get_by_role("button", name="Show as table").click()
+    dialog = page.get_by_role("dialog", name="The numbers of this figure")
+    expect(dialog.get_by_text("Reading the figure")).to_be_visible()
+    plot.evaluate("plot => plot.classList.add('js-plotly-plot')")
+    expect(dialog.get_by_text(f"{N_CELLS} of {N_CELLS} rows shown")).to_be_visible()
+
+
 def test_panels_make_a_figure(page: playwright.Page) -> None:
     page.goto(f"/figures?run={DONE}")
     expect(page.get_by_role("heading", name="No panel yet")).to_be_visible()

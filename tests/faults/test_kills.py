@@ -134,7 +134,7 @@ def test_killed_fifty_times_runs_end_as_undisturbed_ones(make_run: MakeRun, fork
             same_end(run, undisturbed)
             if code == 0:
                 assert not list(run.path.rglob("*.draft")), "nothing half-written is left"
-            assert len(checkpoint_files(run.checkpoint_path)) == 2
+            assert len(checkpoint_files(run.checkpoint_path)) in (2, 3), "3 if killed before the oldest was deleted"
             run = None
     assert kills == N_KILLS
     assert n_runs >= 3
