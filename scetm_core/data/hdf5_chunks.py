@@ -117,9 +117,9 @@ def _length(packed: bytes, applied: list[int], whole: int) -> int:
     n_behind = _CHECKSUM * applied[place + 1 :].count(FLETCHER32)
     n_within = _CHECKSUM * applied[:place].count(FLETCHER32)
     content = packed[: len(packed) - n_behind] if n_behind else packed
-    unpacked = inflated(content, whole + n_within) if applied[place] == DEFLATE else None
-    n_unpacked = len(unpacked) if unpacked is not None else _lzf_length(content, whole + n_within)
-    return n_unpacked - n_within
+    n_bytes = whole + n_within
+    found = len(inflated(content, n_bytes)) if applied[place] == DEFLATE else _lzf_length(content, n_bytes)
+    return found - n_within
 
 
 def inflated(packed: bytes, n_bytes: int) -> bytes:
